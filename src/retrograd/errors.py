@@ -1,0 +1,16 @@
+"""Errors a person can act on."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RetrogradError(Exception):
+    """Something a person must mend; its text names the thing and the mend."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Text that ends an 'unknown name' error: the nearest valid name, then all of them."""
+    known = sorted(names)
+    close = get_close_matches(name, known, n=1, cutoff=0.4)
+    hint = f"did you mean '{close[0]}'? " if close else ""
+    return f"{hint}valid: {', '.join(known)}"

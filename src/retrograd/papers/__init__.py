@@ -1,0 +1,1 @@
+"""The science, one folder per paper, with the same few file names in each."""

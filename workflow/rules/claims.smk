@@ -1,0 +1,21 @@
+# All claims of a paper at a scale are checked by one job.
+
+
+rule claims:
+    input:
+        lambda w: ancient(graph.inputs("claims", w.paper, w.scale)),
+    output:
+        "results/{paper}/{scale}/claims.json",
+    log:
+        "results/{paper}/{scale}/logs/claims.log",
+    params:
+        recipe=lambda w: graph.recipe("claims", w.paper, w.scale),
+        seed=graph.config.seed,
+    threads: 1
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "{wildcards.paper} ({wildcards.scale}): claims"
+    shell:
+        "retrograd make claims {wildcards.paper} {wildcards.scale}"
+        " --seed {params.seed} --recipe {params.recipe} --log {log:q}"

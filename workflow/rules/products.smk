@@ -1,0 +1,26 @@
+# One rule makes every product: what it reads and which function makes it is in the
+# paper's config. Inputs are ancient: a product is stale when its recipe changes, and a
+# recipe covers the recipes of what is read; times decide nothing.
+
+
+rule product:
+    input:
+        lambda w: ancient(graph.inputs("product", w.paper, w.scale, w.product)),
+    output:
+        "results/{paper}/{scale}/products/{product}.nc",
+    log:
+        "results/{paper}/{scale}/logs/product-{product}.log",
+    params:
+        recipe=lambda w: graph.recipe("product", w.paper, w.scale, w.product),
+        seed=graph.config.seed,
+        device=graph.config.device,
+    threads: 1
+    resources:
+        gpu=lambda w: graph.gpus(w.paper, w.scale, w.product),
+    conda:
+        "../../envs/conda.yaml"
+    message:
+        "{wildcards.paper} ({wildcards.scale}): product {wildcards.product}"
+    shell:
+        "retrograd make product {wildcards.paper} {wildcards.scale} {wildcards.product}"
+        " --seed {params.seed} --device {params.device} --recipe {params.recipe} --log {log:q}"
