@@ -30,6 +30,7 @@ except RetrogradError as error:
 shell.prefix(f"PATH=$PATH:{Path(sys.executable).parent}; ")
 
 
+include: "workflow/rules/common.smk"
 include: "workflow/rules/products.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/claims.smk"

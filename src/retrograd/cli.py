@@ -32,16 +32,14 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("kind", choices=("product", "figure", "claims"))
     make.add_argument("paper", help="slug of the paper")
     make.add_argument("scale")
-    make.add_argument("name", nargs="?", help="of the product or the figure")
+    make.add_argument("name", nargs="?", default="", help="of the product or the figure")
     make.add_argument("--seed", type=int, default=0, help="master seed (default 0)")
     make.add_argument("--device", default="auto", help="auto, cpu or cuda")
     make.add_argument("--recipe", help="refuse if code or config now give another one")
     make.add_argument("--log", type=Path, help="what happened goes here as well")
     make.set_defaults(command=_make)
 
-    schemas = commands.add_parser(
-        "schemas", help="write the JSON schemas of the configs"
-    )
+    schemas = commands.add_parser("schemas", help="write the JSON schemas of the configs")
     schemas.set_defaults(command=_schemas)
 
     readme = commands.add_parser("readme", help="write the README's table and figure")

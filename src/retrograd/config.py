@@ -144,9 +144,7 @@ def load_paper(slug: str, seed: int) -> Paper[Any]:
     experiment = experiment_model(slug)
     for section, parameters in _sections(data):
         field = experiment.model_fields.get(section)
-        sampled = (
-            field is not None and "seed" in _model_of(field.annotation).model_fields
-        )
+        sampled = field is not None and "seed" in _model_of(field.annotation).model_fields
         if sampled and isinstance(parameters, dict):
             parameters.setdefault("seed", seed)
     paper = _validate(paper_model(slug), data, str(file))
@@ -167,7 +165,9 @@ def experiment_model(slug: str) -> type[Parameters]:
 
 
 def paper_model(slug: str) -> type[Paper[Any]]:
-    return Paper[experiment_model(slug)]  # type: ignore[misc]
+    model: Any = Paper
+    specialised: type[Paper[Any]] = model[experiment_model(slug)]
+    return specialised
 
 
 def _model_of(annotation: Any) -> type[Model]:
@@ -218,9 +218,7 @@ def _explain(error: ValidationError, file: str) -> Iterator[str]:
 
 def _check_known(path: str, name: str, names: Any, file: str) -> None:
     if name not in names:
-        raise RetrogradError(
-            f"{file}: {path}: unknown '{name}'; {nearest(name, names)}"
-        )
+        raise RetrogradError(f"{file}: {path}: unknown '{name}'; {nearest(name, names)}")
 
 
 def _wrong_names(slug: str, paper: Paper[Any]) -> Iterator[str]:

@@ -4,10 +4,10 @@ Imported when the Snakefile is parsed, on a cluster by every job: nothing heavy 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from retrograd import recipes
+from retrograd import recipes, records
 from retrograd.arithmetic import wants_cuda
 from retrograd.config import (
     Config,
@@ -43,6 +43,12 @@ def claims_path(paper: str, scale: str) -> str:
     return f"{RESULTS}/{paper}/{scale}/claims.json"
 
 
+def record_path(kind: Kind, paper: str, scale: str, name: str) -> str:
+    """Where the job that makes a file records its recipe (see `records`)."""
+    stem = f"{kind}-{name}" if name else kind
+    return f"{RESULTS}/{paper}/{scale}/records/{stem}.json"
+
+
 class Graph:
     """The checked configs, and everything the rules need to know of them."""
 
@@ -52,9 +58,7 @@ class Graph:
         self._recipes: dict[tuple[Kind, str, Any, str], str] = {}
 
     @classmethod
-    def load(
-        cls, data: Mapping[str, Any], source: str = "config/config.yaml"
-    ) -> "Graph":
+    def load(cls, data: Mapping[str, Any], source: str = "config/config.yaml") -> "Graph":
         """Check the contents of config.yaml (with overrides) and the papers' configs.
 
         Raises:
@@ -124,6 +128,15 @@ class Graph:
         needs = self._needs(kind, paper, scale, name)
         return [product_path(paper, scale, need) for need in needs]
 
+    def stale_inputs(self, kind: Kind, paper: str, scale: Any, name: str = "") -> set[str]:
+        """The inputs that were made here by another recipe than today's."""
+        stale = set()
+        for need in self._needs(kind, paper, scale, name):
+            record = records.read(Path(record_path("product", paper, scale, need)))
+            if record and record["recipe"] != self.recipe("product", paper, scale, need):
+                stale.add(product_path(paper, scale, need))
+        return stale
+
     def _needs(self, kind: Kind, paper: str, scale: Any, name: str) -> list[str]:
         spec = self.papers[paper]
         if kind == "product":
@@ -134,9 +147,7 @@ class Graph:
         there = self._products_at(spec, scale)
         return [p for p in there if any(p in claim.need for claim in claims)]
 
-    def request(
-        self, kind: Kind, paper: str, scale: Any, name: str = ""
-    ) -> dict[str, Any]:
+    def request(self, kind: Kind, paper: str, scale: Any, name: str = "") -> dict[str, Any]:
         """What is asked of a job, in words that JSON can write."""
         asked = {"kind": kind, "paper": paper, "scale": scale, "name": name}
         spec = self.papers[paper]

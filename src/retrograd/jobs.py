@@ -1,25 +1,24 @@
-"""One job: make one file of the graph from its inputs."""
+"""One job: make one file of the graph from its inputs, and record how."""
 
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrograd import graph
-from retrograd.arithmetic import Device
+from retrograd import graph, records
+from retrograd.arithmetic import Device, torch_device
 from retrograd.errors import RetrogradError
 from retrograd.files import md5
 from retrograd.graph import Graph, Kind
-
-Request = Mapping[str, Any]
-Inputs = Mapping[str, Path]  # product files by product name
 
 
 def run(
     kind: Kind,
     paper: str,
     scale: str,
-    name: str | None,
+    name: str,
     *,
     seed: int,
     device: Device,
@@ -43,23 +42,49 @@ def run(
         RetrogradError: the request is wrong, an input is missing or corrupt, code or
             config no longer give the planned recipe, or the output cannot be written.
     """
+    started = time.monotonic()
     asked = {"papers": [paper], "scale": scale, "seed": seed, "device": device}
     plan = Graph.load(asked, "the command line")
-    plan.check_targets([_outputs(kind, paper, scale, name or "")[0]])
-    request = plan.request(kind, paper, scale, name or "")
-    if recipe not in (None, plan.recipe(kind, paper, scale, name or "")):
+    outputs = [Path(path) for path in _outputs(kind, paper, scale, name)]
+    plan.check_targets([str(outputs[0])])
+    planned = plan.recipe(kind, paper, scale, name)
+    if recipe not in (None, planned):
         raise RetrogradError(
-            f"{paper} ({scale}), {kind} {name or ''}: its code or config changed after "
-            "this run was planned; start the run again"
+            f"{outputs[0]}: code or config changed after this run was planned; "
+            "start the run again"
         )
-    paths = map(Path, plan.inputs(kind, paper, scale, name or ""))
-    inputs = {path.stem: path for path in paths}
-    outputs = [Path(path) for path in _outputs(kind, paper, scale, name or "")]
-    if kind == "product":
-        return _product(request, inputs, *outputs, plan=plan)
-    if kind == "figure":
-        return _figure(request, inputs, outputs)
-    return _claims(request, inputs, *outputs)
+    paths = map(Path, plan.inputs(kind, paper, scale, name))
+    job = _Job(plan, plan.request(kind, paper, scale, name), {p.stem: p for p in paths})
+    said = {"product": _product, "figure": _figure, "claims": _claims}[kind](job, outputs)
+    record: records.Record = {
+        "recipe": planned,
+        "md5": {str(path): md5(path) for path in outputs},
+        "seconds": round(time.monotonic() - started, 2),
+    }
+    records.write(Path(graph.record_path(kind, paper, scale, name)), record)
+    return said
+
+
+@dataclass(frozen=True)
+class _Job:
+    plan: Graph
+    request: Mapping[str, Any]
+    inputs: Mapping[str, Path]  # product files by product name
+
+    def module(self, name: str) -> Any:
+        return import_module(f"retrograd.papers.{self.request['paper']}.{name}")
+
+    def read_inputs(self) -> dict[str, Any]:
+        from retrograd import products
+
+        return {name: products.read(path) for name, path in self.inputs.items()}
+
+    def stamp(self, *keys: str) -> dict[str, Any]:
+        """What was asked, in the words of a reader."""
+        stamp = {key: self.request[key] for key in ("paper", "scale", *keys)}
+        if self.request["name"]:
+            stamp[self.request["kind"]] = self.request["name"]
+        return stamp | {"inputs": {name: md5(path) for name, path in self.inputs.items()}}
 
 
 def _outputs(kind: Kind, paper: str, scale: str, name: str) -> list[str]:
@@ -71,66 +96,51 @@ def _outputs(kind: Kind, paper: str, scale: str, name: str) -> list[str]:
     return [graph.claims_path(paper, scale)]
 
 
-def _paper_module(request: Request, name: str) -> Any:
-    return import_module(f"retrograd.papers.{request['paper']}.{name}")
-
-
-def _stamp(request: Request, inputs: Inputs, *keys: str) -> dict[str, Any]:
-    """What was asked, in the words of a reader."""
-    stamp = {"paper": request["paper"], "scale": request["scale"]}
-    stamp |= {request["kind"]: request["name"]} if request["name"] else {}
-    stamp |= {key: request[key] for key in keys}
-    return stamp | {"inputs": {name: md5(path) for name, path in inputs.items()}}
-
-
-def _product(request: Request, inputs: Inputs, output: Path, plan: Graph) -> str:
+def _product(job: _Job, outputs: list[Path]) -> str:
     from retrograd import products
 
-    make = getattr(_paper_module(request, request["step"]), request["function"])
-    paper, scale, name = request["paper"], request["scale"], request["name"]
-    parameters = plan.papers[paper].parameters(name, scale)
-    needs = {name: products.read(path) for name, path in inputs.items()}
-    stamp = _stamp(request, inputs, "parameters") | {"device": "cpu"}
-    if request["step"] == "data":
+    (output,) = outputs
+    paper, scale, step = (job.request[key] for key in ("paper", "scale", "step"))
+    make = getattr(job.module(step), job.request["function"])
+    parameters = job.plan.papers[paper].parameters(job.request["name"], scale)
+    stamp = job.stamp("parameters") | {"device": "cpu"}
+    if step == "data":
         dataset = make(parameters)
-    elif request["step"] == "theory":
-        dataset = make(parameters, needs)
+    elif step == "theory":
+        dataset = make(parameters, job.read_inputs())
     else:
-        from retrograd.arithmetic import torch_device
-
-        device = torch_device(plan.config.device, scale)
+        device = torch_device(job.plan.config.device, scale)
         stamp["device"] = device.type
-        dataset = make(parameters, needs, device)
+        dataset = make(parameters, job.read_inputs(), device)
     products.write(dataset, output, stamp)
     return f"{output}: {output.stat().st_size / 1e3:.0f} kB"
 
 
-def _figure(request: Request, inputs: Inputs, outputs: list[Path]) -> str:
-    from retrograd import plotting, products
+def _figure(job: _Job, outputs: list[Path]) -> str:
+    from retrograd import plotting
 
-    draw = getattr(_paper_module(request, "figures"), request["name"])
-    needs = {name: products.read(path) for name, path in inputs.items()}
+    draw = getattr(job.module("figures"), job.request["name"])
     paths = {path.suffix.removeprefix("."): path for path in outputs}
     with plotting.style():
-        plotting.save(draw(needs), paths, _stamp(request, inputs, "caption"))
+        plotting.save(draw(job.read_inputs()), paths, job.stamp("caption"))
     return ", ".join(map(str, outputs))
 
 
-def _claims(request: Request, inputs: Inputs, output: Path) -> str:
-    from retrograd import claims, products
+def _claims(job: _Job, outputs: list[Path]) -> str:
+    from retrograd import claims
 
-    functions = _paper_module(request, "claims")
-    needs = {name: products.read(path) for name, path in inputs.items()}
+    (output,) = outputs
+    functions, inputs = job.module("claims"), job.read_inputs()
     entries = [
         claims.evaluate(
             name,
             claim,
             getattr(functions, name.lower()),
-            {need: needs[need] for need in claim["need"]},
+            {need: inputs[need] for need in claim["need"]},
         )
-        for name, claim in request["claims"].items()
+        for name, claim in job.request["claims"].items()
     ]
-    claims.write(output, _stamp(request, inputs) | {"claims": entries})
+    claims.write(output, job.stamp() | {"claims": entries})
     verdicts = [entry["verdict"] for entry in entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in claims.Verdict)
-    return f"{request['paper']} ({request['scale']}): {len(entries)} claims: {counts}"
+    return f"{output}: {len(entries)} claims: {counts}"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from retrograd.files import written_whole
 
 # The house style. The hash salt fixes the ids inside an SVG.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -48,8 +48,8 @@ def save(figure: Figure, paths: Mapping[str, Path], stamp: Mapping[str, Any]) ->
     """
     description = json.dumps(stamp, sort_keys=True, ensure_ascii=False)
     title = f"{stamp['paper']}/{stamp['figure']} ({stamp['scale']})"
-    metadata = {"Title": title, "Description": description}
-    extra = {
+    metadata: dict[str, str | None] = {"Title": title, "Description": description}
+    extra: dict[str, dict[str, str | None]] = {
         "svg": {"Creator": "retrograd", "Date": None},
         "png": {"Software": "retrograd"},
     }

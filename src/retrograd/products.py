@@ -72,8 +72,7 @@ def read(path: Path) -> xr.Dataset:
         return _load(path)
     except RetrogradError as error:
         raise RetrogradError(
-            f"{path}: corrupt: {error}; "
-            f"rebuild it with: snakemake --cores 1 --force {path}"
+            f"{path}: corrupt: {error}; rebuild it with: snakemake --cores 1 --force {path}"
         ) from error
 
 
@@ -112,9 +111,7 @@ def _load(path: Path) -> xr.Dataset:
     except Exception as error:
         raise RetrogradError(str(error) or type(error).__name__) from error
     if found != expected:
-        raise RetrogradError(
-            f"its content has digest {found}, its stamp says {expected}"
-        )
+        raise RetrogradError(f"its content has digest {found}, its stamp says {expected}")
     return dataset
 
 

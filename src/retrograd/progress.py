@@ -1,11 +1,12 @@
 """The progress bar of a long job."""
 
 import sys
+from typing import Never
 
 from tqdm import tqdm
 
 
-def bar(total: int, what: str, unit: str = "step") -> "tqdm[None]":
+def bar(total: int, what: str, unit: str = "step") -> "tqdm[Never]":
     """A bar with rate and time left on a terminal; nothing anywhere else."""
     return tqdm(
         total=total,

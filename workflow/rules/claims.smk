@@ -3,7 +3,7 @@
 
 rule claims:
     input:
-        lambda w: ancient(graph.inputs("claims", w.paper, w.scale)),
+        lambda w: needs("claims", w),
     output:
         "results/{paper}/{scale}/claims.json",
     log:

@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        lambda w: ancient(graph.inputs("figure", w.paper, w.scale, w.figure)),
+        lambda w: needs("figure", w, w.figure),
     output:
         "results/{paper}/{scale}/figures/{figure}.svg",
         "results/{paper}/{scale}/figures/{figure}.png",

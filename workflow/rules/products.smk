@@ -1,11 +1,11 @@
 # One rule makes every product: what it reads and which function makes it is in the
-# paper's config. Inputs are ancient: a product is stale when its recipe changes, and a
-# recipe covers the recipes of what is read; times decide nothing.
+# paper's config. It is stale when its recipe changes, and a recipe covers the recipes
+# of what is read.
 
 
 rule product:
     input:
-        lambda w: ancient(graph.inputs("product", w.paper, w.scale, w.product)),
+        lambda w: needs("product", w, w.product),
     output:
         "results/{paper}/{scale}/products/{product}.nc",
     log:

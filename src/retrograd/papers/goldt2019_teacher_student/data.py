@@ -166,18 +166,13 @@ def condition_coordinates(
     }
     return (
         {"condition": variable("condition", [c.label for c in conditions], "condition")}
-        | {
-            name: variable("condition", values, text)
-            for name, (values, text) in of.items()
-        }
+        | {name: variable("condition", values, text) for name, (values, text) in of.items()}
         | {d: variable(d, np.arange(size), text) for d, (size, text) in units.items()}
     )
 
 
 def seed_coordinate(params: Training | SizeSweep) -> xr.Variable:
-    return variable(
-        "seed", np.arange(params.seeds), "index of the run's random streams"
-    )
+    return variable("seed", np.arange(params.seeds), "index of the run's random streams")
 
 
 def instance(params: Training | SizeSweep) -> xr.Dataset:

@@ -65,7 +65,8 @@ def fig3(products: Products) -> Figure:
     """Both layers, erf: trajectories, what one student looks like, final error with K."""
     sgd = products["both_erf_sgd"]
     figure = Figure(figsize=(10.5, 3.6))
-    left, middle, right = figure.subfigures(1, 3, width_ratios=(1, 0.9, 1.15))
+    panels: Any = figure.subfigures(1, 3, width_ratios=(1, 0.9, 1.15))
+    left, middle, right = panels
 
     axes = left.subplots()
     for i, (K, curve) in enumerate(by_K(sgd["eg"].mean("seed")).groupby("K")):
@@ -186,9 +187,7 @@ def _portrait(panel: Any, run: xr.Dataset) -> None:
     bars.set(xlabel="unit k", title="second layer v", xticks=range(K))
 
 
-def _points(
-    axes: Axes, sgd: xr.Dataset, label: str, color: str, shift: int = 0
-) -> None:
+def _points(axes: Axes, sgd: xr.Dataset, label: str, color: str, shift: int = 0) -> None:
     eg = by_K(sgd["eg_final"])
     mean, deviation = eg.mean("seed"), eg.std("seed", ddof=1)
     axes.errorbar(

@@ -131,9 +131,7 @@ class Committee:
 # ---- trajectories --------------------------------------------------------------------
 
 
-def theory(
-    params: Training | SizeSweep, inputs: Mapping[str, xr.Dataset]
-) -> xr.Dataset:
+def theory(params: Training | SizeSweep, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """ODE trajectories from the sampled initial overlaps of every run.
 
     Args:
@@ -146,9 +144,7 @@ def theory(
     (instance,) = inputs.values()
     if isinstance(params, SizeSweep):
         unit = params.N[0]
-        curves = [
-            _trajectories(params.at(N), instance.sel(size=N), unit) for N in params.N
-        ]
+        curves = [_trajectories(params.at(N), instance.sel(size=N), unit) for N in params.N]
         return concat_sizes(params, curves)
     return _trajectories(params, instance)
 
@@ -182,16 +178,12 @@ def _start(
     """The student of one run and condition, without the padding of the batch."""
     k = slice(condition.K)
     sampled = instance.isel(seed=run)
-    committee = _committee(
-        params, condition, sampled["T"].values, sampled["v_star"].values
-    )
+    committee = _committee(params, condition, sampled["T"].values, sampled["v_star"].values)
     Q, R, v = (sampled[name].values[c] for name in ("Q", "R", "v"))
     return committee, State(Q[k, k], R[k], v[k])
 
 
-def _committee(
-    params: Network, condition: Condition, T: Array, v_star: Array
-) -> Committee:
+def _committee(params: Network, condition: Condition, T: Array, v_star: Array) -> Committee:
     return Committee(
         activation=params.activation,
         T=T,
@@ -269,9 +261,7 @@ def fixed_point(params: Network, condition: Condition, eta_alpha: float) -> floa
         Q = np.diag(np.where(np.arange(K) < M, 1.0, SPARE_VARIANCE))
     committee = _committee(params, condition, np.eye(M), np.full(M, params.v_star))
     end = np.array([eta_alpha / condition.eta])
-    return float(
-        committee.error(committee.integrate(State(Q, R, v), end, long=True))[0]
-    )
+    return float(committee.error(committee.integrate(State(Q, R, v), end, long=True))[0])
 
 
 def final_errors(
@@ -332,9 +322,7 @@ def _final_error(
     return scm_relu(eta, sigma, v_star, K), law, law
 
 
-def quasi_steady_errors(
-    params: Training, inputs: Mapping[str, xr.Dataset]
-) -> xr.Dataset:
+def quasi_steady_errors(params: Training, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Both layers, linear or ReLU: the final error for the Σ_k v_k² of each run.
 
     There is no true fixed point: the second layer shrinks slowly, and S = Σ_k v_k² at
@@ -349,9 +337,7 @@ def quasi_steady_errors(
     lin = params.activation == "lin"
     S = (measured["v_end"] ** 2).sum("student").values
     law, scm = (both_lin, scm_lin) if lin else (both_relu, scm_relu)
-    first_layer = [
-        scm(params.eta, params.sigma, params.v_star, c.K) for c in conditions
-    ]
+    first_layer = [scm(params.eta, params.sigma, params.v_star, c.K) for c in conditions]
     run = ("seed", "condition")
     return xr.Dataset(
         {

@@ -21,9 +21,7 @@ from retrograd.papers.goldt2019_teacher_student import data
 from retrograd.papers.goldt2019_teacher_student.params import SizeSweep, Training
 
 Array = NDArray[np.float64]
-CHUNK_BYTES = (
-    4_000_000  # of inputs drawn ahead: enough to hide the drawing, fits a cache
-)
+CHUNK_BYTES = 4_000_000  # of inputs drawn ahead: enough to hide the drawing, fits a cache
 
 
 def train(
