@@ -1,6 +1,7 @@
 """Claims: statistics of products, compared with thresholds, and the verdicts."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -138,13 +139,21 @@ def _judge(
         "name": name,
         "threshold": {k: v for k, v in threshold.items() if v is not None},
         "holds": bool(holds.all()),
-        "groups": [{"seeds": seeds, "values": group} for seeds, group in groups],
+        "groups": [
+            {"seeds": seeds, "values": {k: _finite(v) for k, v in group.items()}}
+            for seeds, group in groups
+        ],
     }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity: null says that the statistic failed."""
+    return value if math.isfinite(value) else None
 
 
 def write(path: Path, report: Mapping[str, Any]) -> None:
     """Write claims.json whole; same report, same bytes."""
-    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=True)
+    text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
     with written_whole(path) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -183,9 +192,11 @@ def table(reports: Sequence[Mapping[str, Any]]) -> str:
 
 def _measured(statistic: Mapping[str, Any]) -> str:
     values = [v for g in statistic["groups"] for v in g["values"].values()]
-    shown = f"{min(values):.3g}"
-    if max(values) != min(values):
-        shown += f" to {max(values):.3g}"
+    if None in values:
+        shown = "not finite"
+    else:
+        ends = [f"{end:.3g}" for end in (min(values), max(values))]
+        shown = " to ".join(dict.fromkeys(ends))
     low, high = (statistic["threshold"].get(k) for k in ("min", "max"))
     if low is None:
         allowed = f"≤ {high:g}"

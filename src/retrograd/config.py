@@ -12,7 +12,7 @@ from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError
 
 from retrograd import recipes
 from retrograd.arithmetic import Device
@@ -187,8 +187,9 @@ def _read_yaml(file: Path) -> Any:
     # YAML 1.2: 1e-9 is a number, and a key given twice is an error.
     try:
         return YAML(typ="safe", pure=True).load(file)
-    except YAMLError as error:
-        raise RetrogradError(f"{file}: not valid YAML: {error}") from error
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise RetrogradError(f"{file}:{line}: not valid YAML: {error.problem}") from error
     except OSError as error:
         raise RetrogradError(f"{file}: cannot read it: {error.strerror}") from error
 
@@ -207,13 +208,12 @@ def _explain(error: ValidationError, file: str) -> Iterator[str]:
     """One line per problem: file, path of the key, what is allowed, what was found."""
     for problem in error.errors():
         path = ".".join(str(part) for part in problem["loc"] if part != "[key]")
-        line = f"{file}: {path or 'top level'}: {problem['msg']}"
-        if problem["type"] in ("literal_error", "enum"):
+        found, message = problem["input"], problem["msg"].removeprefix("Value error, ")
+        line = f"{file}: {path or 'top level'}: {message}"
+        if problem["type"] == "literal_error":
             allowed = problem["ctx"]["expected"].replace(" or ", ", ").replace("'", "")
-            line += f"; {nearest(str(problem['input']), allowed.split(', '))}"
-        if problem["type"] not in ("missing", "unknown_key"):
-            line += f" (found {problem['input']!r})"
-        yield line
+            line += f"; {nearest(str(found), allowed.split(', '))}"
+        yield line if isinstance(found, dict) else f"{line} (found {found!r})"
 
 
 def _check_known(path: str, name: str, names: Any, file: str) -> None:

@@ -9,8 +9,12 @@ class RetrogradError(Exception):
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Text that ends an 'unknown name' error: the nearest valid name, then all of them."""
+    """Text that ends an 'unknown name' error: the nearest valid name, and what is valid."""
     known = sorted(names)
     close = get_close_matches(name, known, n=1, cutoff=0.4)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return f"{hint}valid: {', '.join(known)}"
+    shown = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+    return f"{hint}valid: {shown}"
+
+
+_SHOWN = 12

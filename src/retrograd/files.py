@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from retrograd.errors import RetrogradError
@@ -28,7 +28,8 @@ def written_whole(path: Path) -> Iterator[Path]:
     except (OSError, RuntimeError) as error:  # netCDF reports a full disk as Runtime
         raise RetrogradError(_explain(path, error)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone already, or was never made
+            temporary.unlink()
 
 
 def _explain(path: Path, error: Exception) -> str:

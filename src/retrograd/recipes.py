@@ -40,8 +40,9 @@ def _parsed(module: str) -> ast.Module:
 
 
 def functions(module: str) -> set[str]:
-    """Names of the functions that a module defines, without importing it."""
-    return {n.name for n in _parsed(module).body if isinstance(n, ast.FunctionDef)}
+    """Names of the public functions that a module defines, without importing it."""
+    names = {n.name for n in _parsed(module).body if isinstance(n, ast.FunctionDef)}
+    return {name for name in names if not name.startswith("_")}
 
 
 def _imports(module: str) -> set[str]:

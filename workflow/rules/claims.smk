@@ -8,12 +8,12 @@ rule claims:
         "results/{paper}/{scale}/claims.json",
     log:
         "results/{paper}/{scale}/logs/claims.log",
+    conda:
+        "../../envs/conda.yaml"
+    threads: 1
     params:
         recipe=lambda w: graph.recipe("claims", w.paper, w.scale),
         seed=graph.config.seed,
-    threads: 1
-    conda:
-        "../../envs/conda.yaml"
     message:
         "{wildcards.paper} ({wildcards.scale}): claims"
     shell:

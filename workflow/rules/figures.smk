@@ -9,12 +9,12 @@ rule figure:
         "results/{paper}/{scale}/figures/{figure}.png",
     log:
         "results/{paper}/{scale}/logs/figure-{figure}.log",
+    conda:
+        "../../envs/conda.yaml"
+    threads: 1
     params:
         recipe=lambda w: graph.recipe("figure", w.paper, w.scale, w.figure),
         seed=graph.config.seed,
-    threads: 1
-    conda:
-        "../../envs/conda.yaml"
     message:
         "{wildcards.paper} ({wildcards.scale}): figure {wildcards.figure}"
     shell:

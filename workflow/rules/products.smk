@@ -10,15 +10,15 @@ rule product:
         "results/{paper}/{scale}/products/{product}.nc",
     log:
         "results/{paper}/{scale}/logs/product-{product}.log",
+    conda:
+        "../../envs/conda.yaml"
+    threads: 1
+    resources:
+        gpu=lambda w: graph.gpus(w.paper, w.scale, w.product),
     params:
         recipe=lambda w: graph.recipe("product", w.paper, w.scale, w.product),
         seed=graph.config.seed,
         device=graph.config.device,
-    threads: 1
-    resources:
-        gpu=lambda w: graph.gpus(w.paper, w.scale, w.product),
-    conda:
-        "../../envs/conda.yaml"
     message:
         "{wildcards.paper} ({wildcards.scale}): product {wildcards.product}"
     shell:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from retrograd.papers.goldt2019_teacher_student.data import (
     by_K,
@@ -56,6 +57,7 @@ def fig2(products: Products) -> Figure:
         axes.plot(law["K"] - M, law, style, label=label)
     _points(axes, sgd, "SGD, mean ± sd", "C3", shift=-M)
     axes.set(xlabel="superfluous units L = K − M", ylabel=FINAL, ylim=(0, None))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"committee machine, erf, M={M}, {_of(sgd)}")
     axes.legend()
     return figure
@@ -64,8 +66,8 @@ def fig2(products: Products) -> Figure:
 def fig3(products: Products) -> Figure:
     """Both layers, erf: trajectories, what one student looks like, final error with K."""
     sgd = products["both_erf_sgd"]
-    figure = Figure(figsize=(10.5, 3.6))
-    panels: Any = figure.subfigures(1, 3, width_ratios=(1, 0.9, 1.15))
+    figure = Figure(figsize=(11, 4.2))
+    panels: Any = figure.subfigures(1, 3, width_ratios=(1, 0.95, 1))
     left, middle, right = panels
 
     axes = left.subplots()
@@ -85,13 +87,14 @@ def fig3(products: Products) -> Figure:
     theory = products["denoiser_theory"]
     unit = _unit(products["denoiser_sgd"])
     for name, style, label in (
-        ("eg_first_order", "k-", "1/K law (F5)"),
-        ("eg_first_layer", "k:", "first layer only (F2)"),
+        ("eg_first_order", "k-", "F5: 1/K"),
+        ("eg_first_layer", "k:", "F2: first layer only"),
     ):
         law = by_K(theory[name]) / unit
         axes.plot(law["K"], law, style, linewidth=1, label=label)
     axes.set(xlabel="student units K", ylabel=f"{FINAL} / ησ²v*²", yscale="log")
-    axes.legend()
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(loc="outside lower center", ncols=2)
     return figure
 
 
@@ -148,6 +151,7 @@ def fig6(products: Products) -> Figure:
     _points(axes, finite, "fixed set, P = 4N", "C3")
     _points(axes, online, "fresh samples (online)", "C0")
     axes.set(xlabel="student units K", ylabel=FINAL, yscale="log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(f"committee machine, erf, {_of(online)}")
     axes.legend()
     return figure
@@ -166,7 +170,8 @@ def _trajectories(axes: Axes, sgd: xr.DataArray, ode: xr.DataArray) -> None:
 def _heat_map(axes: Axes, matrix: Any, title: str, indices: str) -> None:
     limit = max(1.0, float(abs(matrix).max()))
     image = axes.imshow(matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set(xticks=range(matrix.shape[1]), yticks=range(matrix.shape[0]))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(nbins=4, integer=True))
     axes.set(ylabel=f"unit {indices[0]}", xlabel=f"unit {indices[1]}")
     axes.set_title(title)
     axes.grid(visible=False)
@@ -201,10 +206,9 @@ def _scaled_errors(
     unit = _unit(sgd)
     eg = by_K(sgd["eg_final"]) / unit
     sd = eg.std("seed", ddof=1)
-    label = f"SGD, {text}, {_of(sgd)}"
-    axes.errorbar(eg["K"], eg.mean("seed"), sd, fmt="o", color=color, label=label)
+    axes.errorbar(eg["K"], eg.mean("seed"), sd, fmt="o", color=color, label=f"SGD, {text}")
     law = by_K(theory["eg_final"]) / unit
-    axes.plot(law["K"], law, "--", color=color, label="ODE fixed point (F8)")
+    axes.plot(law["K"], law, "--", color=color, label=f"F8, {_of(sgd)}")
 
 
 def _unit(sgd: xr.Dataset) -> float:

@@ -161,5 +161,3 @@ class Experiment(Parameters):
     """soft committee machines on a fixed training set"""
     tail: Training | None = None
     """random weights at the published noise: the long tail, by the ODE"""
-    tail_sgd: Training | None = None
-    """the same by SGD"""

@@ -1,0 +1,108 @@
+"""Shared by all tests: the fixed instruction set, and clones to run the real tools in."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from retrograd.arithmetic import fix_instruction_set
+
+fix_instruction_set()  # before anything imports numpy
+
+ROOT = Path(__file__).resolve().parent.parent
+PAPER = "goldt2019_teacher_student"
+
+
+@pytest.fixture(autouse=True)
+def at_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
+
+@dataclass
+class Clone:
+    """A folder with the project, whose tools import the `retrograd` in it."""
+
+    path: Path
+    scale: str = "smoke"
+    cores: int = 2
+    environment: dict[str, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        tools = str(Path(sys.executable).parent)
+        self.environment = os.environ | {
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(self.path / "src"),
+        }
+
+    def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command, cwd=self.path, env=self.environment, capture_output=True, text=True
+        )
+
+    def snakemake(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run snakemake; `--config` must come last, so that it can be extended."""
+        config = [] if "--config" in arguments else ["--config"]
+        command = ["snakemake", "--cores", str(self.cores), *arguments, *config]
+        return self.run(*command, f"scale={self.scale}")
+
+    def would_run(self, *arguments: str) -> set[str]:
+        """Names of the jobs that a run would start: products, figures, `claims`."""
+        planned = self.snakemake("--dry-run", *arguments)
+        assert planned.returncode == 0, planned.stdout + planned.stderr
+        text = planned.stdout + planned.stderr
+        said = re.findall(r"^Job \d+: \S+ \(\w+\): (?:product |figure )?(\w+)$", text, re.M)
+        return set(said)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        text = (self.path / file).read_text(encoding="utf-8")
+        assert old in text, f"{file} no longer contains {old!r}"
+        (self.path / file).write_text(text.replace(old, new), encoding="utf-8")
+
+    def results(self, kind: str = "") -> Path:
+        return self.path / "results" / PAPER / self.scale / kind
+
+    def artifacts(self) -> dict[str, bytes]:
+        """Contents of every artifact, by its path under the scale's folder."""
+        wanted = ("products/*.nc", "figures/*", "claims.json")
+        paths = [path for pattern in wanted for path in self.results().glob(pattern)]
+        return {str(p.relative_to(self.results())): p.read_bytes() for p in paths}
+
+
+def git_clone(path: Path) -> Clone:
+    """A copy of the working tree as git sees it: tracked, and new but not ignored."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout
+    for name in filter(None, files.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, path / name)
+    return Clone(path)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    return git_clone(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which everything is made at smoke scale; tests leave it as it is."""
+    made = git_clone(tmp_path_factory.mktemp("finished") / "clone")
+    run = made.snakemake()
+    assert run.returncode == 0, run.stdout + run.stderr
+    return made
+
+
+@pytest.fixture
+def copy(finished: Clone, tmp_path: Path) -> Iterator[Clone]:
+    """A copy of the finished clone, results and Snakemake's memory included."""
+    path = tmp_path / "copy"
+    shutil.copytree(finished.path, path)
+    yield Clone(path)
+    shutil.rmtree(path)
