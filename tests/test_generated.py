@@ -29,7 +29,7 @@ def test_the_schemas_are_those_of_the_models() -> None:
         "ruff check .",
         "ruff format --check .",
         "mypy",
-        "snakefmt --check Snakefile workflow",
+        "snakefmt --check workflow",
         "snakemake --lint",
     ],
 )

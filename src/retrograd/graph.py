@@ -3,11 +3,12 @@
 Imported when the Snakefile is parsed, on a cluster by every job: nothing heavy in here.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from retrograd import recipes, records
+from retrograd import recipes
 from retrograd.arithmetic import wants_cuda
 from retrograd.config import (
     Config,
@@ -21,6 +22,7 @@ from retrograd.errors import RetrogradError, nearest
 
 Kind = Literal["product", "figure", "claims"]
 RESULTS = "results"
+PULLED = 86400.0  # the date of results that were not made here: 2 January 1970
 FIGURE_FORMATS = ("svg", "png")
 
 # The modules whose code, with all they import, decides a file of each kind.
@@ -128,15 +130,6 @@ class Graph:
         needs = self._needs(kind, paper, scale, name)
         return [product_path(paper, scale, need) for need in needs]
 
-    def stale_inputs(self, kind: Kind, paper: str, scale: Any, name: str = "") -> set[str]:
-        """The inputs that were made here by another recipe than today's."""
-        stale = set()
-        for need in self._needs(kind, paper, scale, name):
-            record = records.read(Path(record_path("product", paper, scale, need)))
-            if record and record["recipe"] != self.recipe("product", paper, scale, need):
-                stale.add(product_path(paper, scale, need))
-        return stale
-
     def _needs(self, kind: Kind, paper: str, scale: Any, name: str) -> list[str]:
         spec = self.papers[paper]
         if kind == "product":
@@ -189,6 +182,26 @@ class Graph:
                 },
             )
         return self._recipes[key]
+
+    def date_pulled_results(self) -> None:
+        """Give one old date to every result that was not made here.
+
+        Snakemake cannot be told to disregard dates, and the dates of files that were
+        pulled or copied are those of the transfer: a training newer than its figure by
+        an accident of the network would be drawn, or run, again. Files that were made
+        here (they have a record) keep their dates.
+        """
+        patterns: dict[Kind, str] = {
+            "product": "*/*/products/*.nc",
+            "figure": "*/*/figures/*.*",
+            "claims": "*/*/claims.json",
+        }
+        for kind, pattern in patterns.items():
+            for path in Path(RESULTS).glob(pattern):
+                paper, scale = path.parts[1:3]
+                name = "" if kind == "claims" else path.stem
+                if not Path(record_path(kind, paper, scale, name)).exists():
+                    os.utime(path, (PULLED, PULLED))
 
     def gpus(self, paper: str, scale: Any, product: str) -> int:
         """GPUs that a job asks for: one if it trains and may use it."""

@@ -1,7 +1,7 @@
 """What is known of how a result on this machine was made: its recipe, bytes, seconds.
 
-A record lies beside the results, is read when the graph is planned, and is never pinned
-or shared: it tells of this machine. A result without one (pulled, or copied) is as good.
+A record lies beside the results and is never pinned or shared: it tells of this machine.
+A result without one was pulled or copied, and is as good.
 """
 
 import json
@@ -18,15 +18,6 @@ class Record(TypedDict):
     """digest of every file that the job wrote, by its path"""
     seconds: float
     """how long the job took"""
-
-
-def read(path: Path) -> Record | None:
-    """The record at `path`; None if there is none, or none that can be read."""
-    try:
-        record: Record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) and "recipe" in record else None
 
 
 def write(path: Path, record: Record) -> None:

@@ -3,7 +3,7 @@
 
 rule claims:
     input:
-        lambda w: needs("claims", w),
+        lambda w: graph.inputs("claims", w.paper, w.scale),
     output:
         "results/{paper}/{scale}/claims.json",
     log:

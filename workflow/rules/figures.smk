@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        lambda w: needs("figure", w, w.figure),
+        lambda w: graph.inputs("figure", w.paper, w.scale, w.figure),
     output:
         "results/{paper}/{scale}/figures/{figure}.svg",
         "results/{paper}/{scale}/figures/{figure}.png",

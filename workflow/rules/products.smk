@@ -5,7 +5,7 @@
 
 rule product:
     input:
-        lambda w: needs("product", w, w.product),
+        lambda w: graph.inputs("product", w.paper, w.scale, w.product),
     output:
         "results/{paper}/{scale}/products/{product}.nc",
     log:
