@@ -80,13 +80,11 @@ class Ensemble:
             torch.tensor(a, device=device)
             for a in (self.weights.w, self.weights.v, self.weights.w_star)
         )
-        self._rate_v = torch.tensor(
-            [
-                -params.eta / params.N if c.layers == "both" else 0.0
-                for c in params.conditions()
-            ],
-            device=device,
-        ).double()[:, None]
+        both = [c.layers == "both" for c in params.conditions()]
+        # What the second layer learns and loses per step: nothing if it is fixed.
+        trained = torch.tensor(both, dtype=torch.float64, device=device)[:, None]
+        self._rate_v = -params.eta / params.N * trained
+        self._keep_v = 1 - params.kappa / params.N * trained
         self._chunk = max(1, CHUNK_BYTES // (8 * params.seeds * params.N))
 
     def advance_to(self, step: int) -> int:
@@ -134,7 +132,7 @@ class Ensemble:
             slope.mul_(v).mul_(e * -self.params.eta)  # the old v: before its update
             if keep != 1:
                 w.mul_(keep)
-                v.mul_(keep)
+                v.mul_(self._keep_v)
             w.addcmul_(slope[..., None], x_t)
             if trains_second:
                 v.addcmul_(value, e * self._rate_v)
