@@ -28,7 +28,8 @@ def test_published_presets_of_goldt2019_take_their_steps() -> None:
             params = params.at(params.N[-1])
         if isinstance(params, Training):
             ensemble = Ensemble(params, torch.device("cpu"))
-            assert ensemble.advance_to(3) == 3
+            ensemble.advance_to(3)
+            assert ensemble.step == 3
             assert all(torch.isfinite(state).all() for state in (ensemble.w, ensemble.v))
             trained += 1
     assert trained == 11

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -171,3 +172,21 @@ def test_claims_at_smoke_scale_are_not_tested_and_say_why(finished: Clone) -> No
     report = json.loads(finished.results("claims.json").read_text(encoding="utf-8"))
     assert {c["verdict"] for c in report["claims"]} == {"NOT_TESTED"}
     assert all(c["reason"] for c in report["claims"])
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_long_job_shows_its_progress_on_a_terminal_only(
+    copy: Clone, terminal: bool
+) -> None:
+    """`script` (util-linux) gives the run a terminal, `stty` gives that a size."""
+    target = f"results/{PAPER}/smoke/products/scm_erf_sgd.nc"
+    run = f"snakemake --cores 1 --force {target} --config scale=smoke"
+    shown = (
+        copy.run("script", "-qec", f"stty rows 24 cols 80; {run}", "/dev/null")
+        if terminal
+        else copy.run("sh", "-c", run)
+    )
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    bar = re.search(r"N=50: +\d+%\|.*\| [\d.k]+/2.00k \[.*step/s\]", shown.stdout)
+    assert bool(bar) == terminal
+    assert "1 of 1 steps (100%) done" in shown.stdout + shown.stderr

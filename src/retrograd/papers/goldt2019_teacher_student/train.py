@@ -7,7 +7,7 @@ batch it is in.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -55,7 +55,7 @@ def _train_one(
     records: tuple[list[Array], ...] = ([], [], [])
     with progress.bar(int(steps[-1]), f"N={params.N}") as bar:
         for step in steps:
-            bar.update(ensemble.advance_to(int(step)))
+            ensemble.advance_to(int(step), bar.update)
             for record, value in zip(records, ensemble.overlaps(), strict=True):
                 record.append(value)
     Q, R, v = (np.stack(record, axis=2) for record in records)
@@ -87,9 +87,14 @@ class Ensemble:
         self._keep_v = 1 - params.kappa / params.N * trained
         self._chunk = max(1, CHUNK_BYTES // (8 * params.seeds * params.N))
 
-    def advance_to(self, step: int) -> int:
-        """Take SGD steps up to `step`; returns how many."""
-        taken = step - self.step
+    def advance_to(
+        self, step: int, report: Callable[[int], object] = lambda taken: None
+    ) -> None:
+        """Take SGD steps up to `step`, and report how many now and then.
+
+        Raises:
+            RetrogradError: a run went non-finite; names seed, condition and step.
+        """
         while self.step < step:
             count = min(self._chunk, step - self.step)
             x, zeta = (
@@ -100,7 +105,7 @@ class Ensemble:
             errors = self._sgd(x, y)
             self._check_finite(errors)
             self.step += count
-        return taken
+            report(count)
 
     def _teacher(self, x: Tensor) -> Tensor:
         """Noiseless labels of x (steps, seed, 1, N): (steps, seed, 1)."""
