@@ -2,8 +2,8 @@
 
 Fields z ~ N(0, C), activation g, derivative g'. `erf` means g(z) = erf(z/√2), hence
 g'(z) = √(2/π) exp(−z²/2). Every moment is returned for all combinations of fields at
-once; the covariance may have leading axes, which are kept. A field of variance 0 is
-that of an absent unit, and contributes 0.
+once; the covariance may have leading axes, which are kept. A field of variance 0 is that
+of an absent unit, and adds 0 wherever it stands as g or as a bare field.
 
 Source: Goldt et al. 2019 (arXiv:1906.08632), supplement, after Saad & Solla 1995.
 """
@@ -26,7 +26,7 @@ def i2(activation: Activation, C: Array) -> Array:
         scale = np.sqrt(_outer(1 + variance))
         return 2 / np.pi * np.arcsin(np.clip(C / scale, -1, 1))
     r = _correlation(C, variance)
-    scale = np.sqrt(_outer(variance))
+    scale = _scale(variance)
     return scale * (np.sqrt(1 - r**2) + r * (np.pi - np.arccos(r))) / (2 * np.pi)
 
 
@@ -150,7 +150,12 @@ def _outer(a: Array) -> Array:
     return a[..., :, None] * a[..., None, :]
 
 
+def _scale(variance: Array) -> Array:
+    # An integrator takes the variance of a dying ReLU unit a rounding error below 0.
+    return np.sqrt(_outer(np.maximum(variance, 0)))
+
+
 def _correlation(C: Array, variance: Array) -> Array:
-    scale = np.sqrt(_outer(variance))
+    scale = _scale(variance)
     r = np.divide(C, scale, out=np.zeros_like(C), where=scale > 0)
     return np.clip(r, -1, 1)

@@ -93,6 +93,14 @@ class Training(_Sgd):
     N: Annotated[int, Field(ge=2)]
     """input dimension"""
 
+    @model_validator(mode="after")
+    def _takes_steps(self) -> Self:
+        if self.alpha_max * self.N < 1:
+            raise ValueError("alpha_max is shorter than one step, 1/N")
+        if 0 < self.window * self.N < 1:
+            raise ValueError("window is shorter than one step, 1/N")
+        return self
+
 
 class SizeSweep(_Sgd):
     """The same SGD at several input dimensions."""
@@ -104,6 +112,7 @@ class SizeSweep(_Sgd):
     def _share_times(self) -> Self:
         if any(N % self.N[0] for N in self.N):
             raise ValueError("N: each must be a multiple of the first, to share times")
+        self.at(self.N[0])  # the one with the fewest steps
         return self
 
     def at(self, N: int) -> Training:

@@ -33,7 +33,6 @@ from retrograd.products import variable
 
 Array = NDArray[np.float64]
 ArrayOrFloat = TypeVar("ArrayOrFloat", Array, float)
-LONG = 1e3  # α from which trajectories are plateaus and escapes: mildly stiff
 ETA_ALPHA = 200  # a fixed point is reached at α = 200 / η
 SPARE_VARIANCE = 1e-6  # of units that the solution does not use
 
@@ -60,7 +59,8 @@ class Committee:
     """What stays fixed while a student learns: its teacher and the rules of learning.
 
     `gradient_flow` drops the η² term of dQ (the limit of small learning rates, and the
-    only closed form there is for ReLU).
+    only closed form there is for ReLU, whose flow cannot be followed through the death
+    of a unit: dR and dQ are singular where its Q_kk reaches 0).
     """
 
     activation: gaussian.Activation
@@ -97,10 +97,11 @@ class Committee:
             self.activation, state.Q, state.R, self.T, state.v, self.v_star
         )
 
-    def integrate(self, start: State, alpha: Array, long: bool = False) -> State:
+    def integrate(self, start: State, alpha: Array) -> State:
         """Integrate from α = 0 and return the states at `alpha`, stacked in front.
 
-        `long` chooses a method for plateaus followed by fast escapes (α > 1e3).
+        LSODA, since plateaus followed by fast escapes are mildly stiff, and since its
+        interpolation between steps is as accurate as the steps.
 
         Raises:
             RetrogradError: the integrator gave up; says where.
@@ -114,7 +115,7 @@ class Committee:
             right_hand_side,
             (0.0, alpha[-1]),
             start.flat(),
-            method="LSODA" if long else "DOP853",
+            method="LSODA",
             t_eval=alpha,
             rtol=1e-8,
             atol=1e-10,
@@ -160,7 +161,7 @@ def _trajectories(
     with progress.bar(lead[0] * lead[1], f"ODE N={params.N}", "curve") as bar:
         for run, c in np.ndindex(lead[:2]):
             committee, start = _start(params, conditions[c], instance, run, c)
-            path = committee.integrate(start, alpha, long=params.alpha_max > LONG)
+            path = committee.integrate(start, alpha)
             k = slice(conditions[c].K)  # absent units keep their zeros
             Q[run, c, :, k, k], R[run, c, :, k], v[run, c, :, k] = (
                 path.Q,
@@ -261,7 +262,7 @@ def fixed_point(params: Network, condition: Condition, eta_alpha: float) -> floa
         Q = np.diag(np.where(np.arange(K) < M, 1.0, SPARE_VARIANCE))
     committee = _committee(params, condition, np.eye(M), np.full(M, params.v_star))
     end = np.array([eta_alpha / condition.eta])
-    return float(committee.error(committee.integrate(State(Q, R, v), end, long=True))[0])
+    return float(committee.error(committee.integrate(State(Q, R, v), end))[0])
 
 
 def final_errors(

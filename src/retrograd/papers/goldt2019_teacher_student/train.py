@@ -2,8 +2,8 @@
 
 Eq. (4) of the paper. The loop over steps is sequential; each step is about a dozen
 elementwise tensor operations on (seed, condition, student, N). Products and sums instead
-of matrix products: at these sizes they are faster, and a run's bits do not depend on the
-batch it is in.
+of matrix products: at these sizes they are faster, and a seed's bits do not depend on how
+many others are in the batch. (Padding to more units may change the last bit of a sum.)
 """
 
 import math
