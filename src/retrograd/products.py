@@ -76,12 +76,6 @@ def read(path: Path) -> xr.Dataset:
         ) from error
 
 
-def parameters(dataset: xr.Dataset) -> dict[str, Any]:
-    """The parameters in a product's stamp."""
-    found: dict[str, Any] = json.loads(dataset.attrs["parameters"])
-    return found
-
-
 def _as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
