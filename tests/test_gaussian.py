@@ -12,21 +12,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis.extra.numpy import arrays
-from scipy.special import erf
 
+from activations import SLOPE, VALUE
 from retrograd import gaussian
 from retrograd.gaussian import Activation, Array
 
-VALUE: dict[Activation, Callable[[Array], Array]] = {
-    "erf": lambda z: erf(z / np.sqrt(2)),
-    "lin": lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-}
-SLOPE: dict[Activation, Callable[[Array], Array]] = {
-    "erf": lambda z: np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2),
-    "lin": np.ones_like,
-    "relu": lambda z: (z > 0).astype(float),
-}
 ACTIVATIONS = st.sampled_from(sorted(VALUE))
 each_activation = pytest.mark.parametrize("activation", sorted(VALUE))
 few = settings(max_examples=25, deadline=None)

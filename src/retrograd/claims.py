@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from retrograd.errors import RetrogradError
-from retrograd.files import written_whole
+from retrograd.files import write_text
 
 Products = Mapping[str, xr.Dataset]
 Statistics = Mapping[str, "float | xr.DataArray"]
@@ -154,8 +154,7 @@ def _finite(value: float) -> float | None:
 def write(path: Path, report: Mapping[str, Any]) -> None:
     """Write claims.json whole; same report, same bytes."""
     text = json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False)
-    with written_whole(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def read(path: Path) -> dict[str, Any]:

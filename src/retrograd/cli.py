@@ -9,7 +9,7 @@ from pathlib import Path
 from retrograd.arithmetic import fix_instruction_set
 from retrograd.errors import RetrogradError
 
-OK, FAILED, WRONG_USE = 0, 1, 2
+OK, FAILED = 0, 1  # and 2, from argparse: wrong use
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from retrograd import recipes
 from retrograd.arithmetic import Device
-from retrograd.errors import RetrogradError, nearest
+from retrograd.errors import RetrogradError, check_known, nearest
 from retrograd.parameters import MasterSeed, Model, Parameters
 
 Scale = Literal["smoke", "laptop", "published"]
@@ -128,7 +128,7 @@ def load_config(data: Mapping[str, Any], file: str = "config/config.yaml") -> Co
     config = _validate(Config, dict(data), file)
     if config.papers != "all":
         for slug in config.papers:
-            _check_known("papers", slug, available_papers(), file)
+            check_known(f"{file}: papers", slug, available_papers())
     return config
 
 
@@ -148,8 +148,7 @@ def load_paper(slug: str, seed: int) -> Paper[Any]:
         if sampled and isinstance(parameters, dict):
             parameters.setdefault("seed", seed)
     paper = _validate(paper_model(slug), data, str(file))
-    for problem in _wrong_names(slug, paper):
-        raise RetrogradError(f"{file}: {problem}")
+    _check_names(slug, paper, str(file))
     return paper
 
 
@@ -216,45 +215,35 @@ def _explain(error: ValidationError, file: str) -> Iterator[str]:
         yield line if isinstance(found, dict) else f"{line} (found {found!r})"
 
 
-def _check_known(path: str, name: str, names: Any, file: str) -> None:
-    if name not in names:
-        raise RetrogradError(f"{file}: {path}: unknown '{name}'; {nearest(name, names)}")
-
-
-def _wrong_names(slug: str, paper: Paper[Any]) -> Iterator[str]:
+def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
     """What the models cannot see: names that refer to nothing, and circles."""
     sections = experiment_model(slug).model_fields
-    package = f"retrograd.papers.{slug}"
 
-    def unknown(path: str, name: str, names: Any) -> Iterator[str]:
-        if name not in names:
-            yield f"{path}: unknown '{name}'; {nearest(name, names)}"
-
-    def defined(path: str, step: str, function: str) -> Iterator[str]:
-        yield from unknown(
-            f"{path}: function of {step}.py",
-            function,
-            recipes.functions(f"{package}.{step}"),
-        )
+    def check_defined(path: str, step: str, function: str) -> None:
+        defined = recipes.functions(f"retrograd.papers.{slug}.{step}")
+        check_known(f"{file}: {path}: function of {step}.py", function, defined)
 
     for kind in ("products", "figures", "claims"):
         for name, entry in getattr(paper, kind).items():
             for need in entry.need:
-                yield from unknown(f"{kind}.{name}.need", need, paper.products)
+                check_known(f"{file}: {kind}.{name}.need", need, paper.products)
     for name, product in paper.products.items():
         path = f"products.{name}"
-        yield from unknown(f"{path}.parameters", product.parameters, sections)
-        yield from defined(path, product.step, product.maker)
+        check_known(f"{file}: {path}.parameters", product.parameters, sections)
+        check_defined(path, product.step, product.maker)
     for name in paper.figures:
-        yield from defined(f"figures.{name}", "figures", name)
+        check_defined(f"figures.{name}", "figures", name)
     for name in paper.claims:
-        yield from defined(f"claims.{name}", "claims", name.lower())
+        check_defined(f"claims.{name}", "claims", name.lower())
     try:
         TopologicalSorter({n: p.need for n, p in paper.products.items()}).prepare()
     except CycleError as error:
-        yield f"products: they need each other in a circle: {' <- '.join(error.args[1])}"
-        return
-    yield from _absent_needs(paper)
+        circle = " <- ".join(error.args[1])
+        raise RetrogradError(
+            f"{file}: products: they need each other in a circle: {circle}"
+        ) from error
+    for problem in _absent_needs(paper):
+        raise RetrogradError(f"{file}: {problem}")
 
 
 def _absent_needs(paper: Paper[Any]) -> Iterator[str]:

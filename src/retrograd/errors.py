@@ -17,4 +17,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"{hint}valid: {shown}"
 
 
+def check_known(place: str, name: str, names: Iterable[str], what: str = "") -> None:
+    """Refuse a name that is none of the valid ones.
+
+    Raises:
+        RetrogradError: names the place, what was found, and the nearest valid name.
+    """
+    valid = list(names)
+    if name not in valid:
+        kind = f"{what} " if what else ""
+        raise RetrogradError(f"{place}: unknown {kind}'{name}'; {nearest(name, valid)}")
+
+
 _SHOWN = 12

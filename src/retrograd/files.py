@@ -32,6 +32,12 @@ def written_whole(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole, in UTF-8."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def _explain(path: Path, error: Exception) -> str:
     there = next(p for p in (path.parent, *path.parents) if p.exists())
     free = shutil.disk_usage(there).free / 1e6

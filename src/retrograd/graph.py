@@ -18,7 +18,7 @@ from retrograd.config import (
     load_config,
     load_paper,
 )
-from retrograd.errors import RetrogradError, nearest
+from retrograd.errors import check_known
 
 Kind = Literal["product", "figure", "claims"]
 RESULTS = "results"
@@ -79,11 +79,7 @@ class Graph:
 
     def _targets(self, slug: str, scale: Scale) -> Iterator[str]:
         paper = self.papers[slug]
-        if scale not in paper.scales:
-            raise RetrogradError(
-                f"config/papers/{slug}.yaml: scales: there is no scale '{scale}'; "
-                f"{nearest(scale, paper.scales)}"
-            )
+        check_known(f"config/papers/{slug}.yaml: scales", scale, paper.scales, "scale")
         for figure in paper.figures:
             for format in FIGURE_FORMATS:
                 yield figure_path(slug, scale, figure, format)
@@ -101,24 +97,16 @@ class Graph:
 
     def _check_target(self, target: str, parts: tuple[str, ...]) -> None:
         slug, scale, kind, name = (*parts, *[""] * 4)[:4]
-
-        def check(what: str, found: str, names: Iterable[str]) -> None:
-            valid = list(names)
-            if found not in valid:
-                raise RetrogradError(
-                    f"{target}: unknown {what} '{found}'; {nearest(found, valid)}"
-                )
-
-        check("paper", slug, self.papers)
+        check_known(target, slug, self.papers, "paper")
         paper = self.papers[slug]
-        check("scale", scale, paper.scales)
+        check_known(target, scale, paper.scales, "scale")
         files = {
             "products": [f"{p}.nc" for p in self._products_at(paper, scale)],
             "figures": [f"{f}.{e}" for f in paper.figures for e in FIGURE_FORMATS],
         }
-        check("output", kind, [*files, "claims.json"])
+        check_known(target, kind, [*files, "claims.json"], "output")
         if kind in files:
-            check(kind.removesuffix("s"), name, files[kind])
+            check_known(target, name, files[kind], kind.removesuffix("s"))
 
     def _products_at(self, paper: Paper[Any], scale: Any) -> list[str]:
         return [p for p in paper.products if paper.parameters(p, scale) is not None]

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import TypedDict
 
-from retrograd.files import written_whole
+from retrograd.files import write_text
 
 
 class Record(TypedDict):
@@ -21,5 +21,4 @@ class Record(TypedDict):
 
 
 def write(path: Path, record: Record) -> None:
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(record, indent=1) + "\n")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from retrograd.config import Config, available_papers, paper_model
-from retrograd.files import written_whole
+from retrograd.files import write_text
 
 FOLDER = Path("workflow", "schemas")
 
@@ -29,6 +29,5 @@ def write() -> list[Path]:
     """Write every schema file; returns their paths."""
     texts = generated()
     for path, text in texts.items():
-        with written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, text)
     return list(texts)

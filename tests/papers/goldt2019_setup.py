@@ -4,7 +4,6 @@ Numbers F1 to F8, G1 to P1 and the symbols are those of the project's specificat
 the paper; "Pitfalls" and "Padding rule" are sections of it.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
@@ -13,8 +12,8 @@ import pytest
 import torch
 import xarray as xr
 from hypothesis import settings
-from scipy.special import erf
 
+from activations import VALUE
 from retrograd.gaussian import Activation, Array
 from retrograd.papers.goldt2019_teacher_student import data, theory, train
 from retrograd.papers.goldt2019_teacher_student.params import (
@@ -24,16 +23,6 @@ from retrograd.papers.goldt2019_teacher_student.params import (
 from retrograd.papers.goldt2019_teacher_student.theory import Committee, State
 
 CPU = torch.device("cpu")
-VALUE: dict[Activation, Callable[[Array], Array]] = {
-    "erf": lambda z: erf(z / np.sqrt(2)),
-    "lin": lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-}
-SLOPE: dict[Activation, Callable[[Array], Array]] = {
-    "erf": lambda z: np.sqrt(2 / np.pi) * np.exp(-(z**2) / 2),
-    "lin": np.ones_like,
-    "relu": lambda z: (z > 0).astype(float),
-}
 ORDER_PARAMETERS = ("Q", "R", "v")
 SEEDS = st.integers(0, 2**32 - 1)
 ACTIVATIONS = st.sampled_from(sorted(VALUE))

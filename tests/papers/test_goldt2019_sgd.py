@@ -11,11 +11,10 @@ import xarray as xr
 from hypothesis import given
 from pydantic import ValidationError
 
+from activations import SLOPE, VALUE
 from goldt2019_setup import (
     CPU,
     ORDER_PARAMETERS,
-    SLOPE,
-    VALUE,
     each_activation,
     few,
     ode,

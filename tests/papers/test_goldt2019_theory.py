@@ -9,13 +9,12 @@ import pytest
 from hypothesis import given, settings
 from scipy.integrate import solve_ivp
 
+from activations import SLOPE, VALUE
 from goldt2019_setup import (
     ACTIVATIONS,
     ORDER_PARAMETERS,
     RATES,
     SEEDS,
-    SLOPE,
-    VALUE,
     committee,
     each_activation,
     few,

@@ -50,8 +50,10 @@ class State:
 
     @classmethod
     def from_flat(cls, y: Array, K: int, M: int) -> "State":
-        Q, R, v = np.split(y, [K * K, K * K + K * M])
-        return cls(Q.reshape(K, K), R.reshape(K, M), v)
+        """The inverse of `flat`; leading axes are kept."""
+        Q, R, v = np.split(y, [K * K, K * K + K * M], axis=-1)
+        lead = y.shape[:-1]
+        return cls(Q.reshape(*lead, K, K), R.reshape(*lead, K, M), v)
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,7 @@ class Committee:
                 f"the ODE of K={K}, M={M}, η={self.eta:g} stopped at "
                 f"α = {solution.t[-1] if len(solution.t) else 0:g}: {solution.message}"
             )
-        Q, R, v = np.split(solution.y.T, [K * K, K * K + K * M], axis=1)
-        return State(Q.reshape(-1, K, K), R.reshape(-1, K, M), v)
+        return State.from_flat(solution.y.T, K, M)
 
 
 # ---- trajectories --------------------------------------------------------------------
