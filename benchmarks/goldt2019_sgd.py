@@ -97,7 +97,7 @@ def compare(case: str, params: Training, steps: int, repeat: int) -> list[Any]:
     batched.advance_to(plain_steps)
     w, w_star = plain.weights.w, plain.weights.w_star[:, None]
     overlaps = data.overlaps(w, w), data.overlaps(w, w_star), plain.weights.v
-    for own, its in zip(overlaps, batched.overlaps(), strict=True):
+    for own, its in zip(overlaps, batched.record().values(), strict=True):
         np.testing.assert_allclose(own, its, rtol=0, atol=1e-9, err_msg=f"{case}: unequal")
     slow, fast = [], []
     for _ in range(repeat):

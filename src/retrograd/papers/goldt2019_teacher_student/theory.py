@@ -12,9 +12,8 @@ from typing import TypeVar
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.integrate import solve_ivp
 
-from retrograd import gaussian, progress
+from retrograd import gaussian, ode, progress
 from retrograd.errors import RetrogradError
 from retrograd.papers.goldt2019_teacher_student.data import (
     concat_sizes,
@@ -102,32 +101,17 @@ class Committee:
     def integrate(self, start: State, alpha: Array) -> State:
         """Integrate from α = 0 and return the states at `alpha`, stacked in front.
 
-        LSODA, since plateaus followed by fast escapes are mildly stiff, and since its
-        interpolation between steps is as accurate as the steps.
-
         Raises:
             RetrogradError: the integrator gave up; says where.
         """
         K, M = start.R.shape
 
-        def right_hand_side(_: float, y: Array) -> Array:
+        def velocity(_: float, y: Array) -> Array:
             return self.velocity(State.from_flat(y, K, M)).flat()
 
-        solution = solve_ivp(
-            right_hand_side,
-            (0.0, alpha[-1]),
-            start.flat(),
-            method="LSODA",
-            t_eval=alpha,
-            rtol=1e-8,
-            atol=1e-10,
-        )
-        if not solution.success:
-            raise RetrogradError(
-                f"the ODE of K={K}, M={M}, η={self.eta:g} stopped at "
-                f"α = {solution.t[-1] if len(solution.t) else 0:g}: {solution.message}"
-            )
-        return State.from_flat(solution.y.T, K, M)
+        what = f"the ODE of K={K}, M={M}, η={self.eta:g}"
+        path = ode.integrate(velocity, start.flat(), alpha, what=what)
+        return State.from_flat(path, K, M)
 
 
 # ---- trajectories --------------------------------------------------------------------

@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrograd import progress
+from retrograd import ensembles
 from retrograd.errors import RetrogradError
 from retrograd.papers.goldt2019_teacher_student import data
 from retrograd.papers.goldt2019_teacher_student.params import SizeSweep, Training
@@ -52,13 +52,8 @@ def _train_one(
 ) -> xr.Dataset:
     steps = data.record_steps(params, unit)
     ensemble = Ensemble(params, device)
-    records: tuple[list[Array], ...] = ([], [], [])
-    with progress.bar(int(steps[-1]), f"N={params.N}") as bar:
-        for step in steps:
-            ensemble.advance_to(int(step), bar.update)
-            for record, value in zip(records, ensemble.overlaps(), strict=True):
-                record.append(value)
-    Q, R, v = (np.stack(record, axis=2) for record in records)
+    recorded = ensembles.follow(ensemble, steps.tolist(), f"N={params.N}")
+    Q, R, v = (recorded[name] for name in data.ORDER_PARAMETERS)
     drawn = ensemble.weights
     T = data.overlaps(drawn.w_star, drawn.w_star)
     return data.trajectories(params, steps / params.N, Q, R, v, T, drawn.v_star)
@@ -154,11 +149,11 @@ class Ensemble:
                 "SGD is stable only for eta Σ v² ⟨g'²⟩ < 2: lower eta, K or v_star"
             )
 
-    def overlaps(self) -> tuple[Array, Array, Array]:
-        """Q, R and v now, in float64 on the CPU."""
+    def record(self) -> dict[str, Array]:
+        """The order parameters now, in float64 on the CPU."""
         w, v = self.w.cpu().numpy(), self.v.cpu().numpy().copy()
         w_star = self.weights.w_star[:, None]
-        return data.overlaps(w, w), data.overlaps(w, w_star), v
+        return {"Q": data.overlaps(w, w), "R": data.overlaps(w, w_star), "v": v}
 
 
 def _value(activation: str, field: Tensor, out: Tensor) -> Tensor:
