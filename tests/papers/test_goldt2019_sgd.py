@@ -349,7 +349,7 @@ def test_theory_and_simulation_share_variables_dims_and_coordinates(
     for name in ("time", "K", "eta", "sigma", "layers", "seed"):
         xr.testing.assert_identical(found[name], predicted[name])
     start_found, start_predicted = found.isel(time=0), predicted.isel(time=0)
-    for name in (*ORDER_PARAMETERS, "T", "eg"):
+    for name in (*ORDER_PARAMETERS, "v_start", "eg"):
         xr.testing.assert_allclose(start_found[name], start_predicted[name], rtol=1e-12)
 
 
