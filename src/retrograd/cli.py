@@ -3,7 +3,7 @@
 import argparse
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from retrograd.arithmetic import fix_instruction_set
@@ -35,9 +35,15 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("name", nargs="?", default="", help="of the product or the figure")
     make.add_argument("--seed", type=int, default=0, help="master seed (default 0)")
     make.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    make.add_argument("--mode", default="build", help="pinned: inputs must be their pins")
     make.add_argument("--recipe", help="refuse if code or config now give another one")
     make.add_argument("--log", type=Path, help="what happened goes here as well")
     make.set_defaults(command=_make)
+
+    fetch = commands.add_parser("fetch", help="place a pinned file (the rules call this)")
+    fetch.add_argument("path", help="of a product under results/")
+    fetch.add_argument("--log", type=Path, help="what happened goes here as well")
+    fetch.set_defaults(command=_fetch)
 
     schemas = commands.add_parser("schemas", help="write the JSON schemas of the configs")
     schemas.set_defaults(command=_schemas)
@@ -50,21 +56,35 @@ def _parser() -> argparse.ArgumentParser:
 def _make(options: argparse.Namespace) -> str:
     from retrograd import jobs
 
-    try:
-        said = jobs.run(
+    return _logged(
+        options.log,
+        lambda: jobs.run(
             options.kind,
             options.paper,
             options.scale,
             options.name,
             seed=options.seed,
             device=options.device,
+            mode=options.mode,
             recipe=options.recipe,
-        )
+        ),
+    )
+
+
+def _fetch(options: argparse.Namespace) -> str:
+    from retrograd import jobs
+
+    return _logged(options.log, lambda: jobs.fetch(options.path))
+
+
+def _logged(log: Path | None, job: Callable[[], str]) -> str:
+    try:
+        said = job()
     except Exception as error:
         known = isinstance(error, RetrogradError)
-        _log(options.log, str(error) if known else traceback.format_exc())
+        _log(log, str(error) if known else traceback.format_exc())
         raise
-    _log(options.log, said)
+    _log(log, said)
     return said
 
 

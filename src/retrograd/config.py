@@ -21,6 +21,7 @@ from retrograd.parameters import MasterSeed, Model, Parameters
 
 Scale = Literal["smoke", "laptop", "published"]
 Step = Literal["data", "train", "theory"]
+Mode = Literal["build", "pinned"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 PAPERS = Path("config", "papers")
 
@@ -99,6 +100,9 @@ class Paper(Model, Generic[Experiment]):
     claims: dict[str, Claim]
     not_tested: dict[Scale, str] = {}
     """scales at which none of the claims is tested, each with the reason"""
+    seconds: dict[Scale, dict[str, Annotated[float, Field(gt=0)]]] = {}
+    """estimates of what the longer products take, for `retrograd plan` on a machine that
+    has not made them yet"""
 
     def parameters(self, product: str, scale: Scale) -> Parameters | None:
         """Parameters of a product at a scale; None where the product is absent."""
@@ -112,6 +116,9 @@ class Paper(Model, Generic[Experiment]):
 
 class Config(Model):
     """What to build: config/config.yaml."""
+
+    mode: Mode = "build"
+    """build: products are computed; pinned: they are fetched and verified"""
 
     papers: Literal["all"] | list[str] = "all"
     """slugs of config/papers/<slug>.yaml, or all"""
@@ -231,6 +238,9 @@ def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
         path = f"products.{name}"
         check_known(f"{file}: {path}.parameters", product.parameters, sections)
         check_defined(path, product.step, product.maker)
+    for scale, estimates in paper.seconds.items():
+        for name in estimates:
+            check_known(f"{file}: seconds.{scale}", name, paper.products)
     for name in paper.figures:
         check_defined(f"figures.{name}", "figures", name)
     for name in paper.claims:
