@@ -16,13 +16,14 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from retrograd import recipes
 from retrograd.arithmetic import Device
-from retrograd.errors import RetrogradError, check_known, nearest
+from retrograd.errors import RetrogradError, UsageError, check_known, nearest
 from retrograd.parameters import MasterSeed, Model, Parameters
 
 Scale = Literal["smoke", "laptop", "published"]
 Step = Literal["data", "train", "theory"]
 Mode = Literal["build", "pinned"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+CONFIG = Path("config", "config.yaml")
 PAPERS = Path("config", "papers")
 
 # The function of a step's module that makes a product, unless the product names another.
@@ -130,7 +131,18 @@ class Config(Model):
     """auto: CUDA where there is one at the published scale, else the CPU; cpu; cuda"""
 
 
-def load_config(data: Mapping[str, Any], file: str = "config/config.yaml") -> Config:
+def read_config(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of config/config.yaml with some keys replaced, not yet checked.
+
+    Raises:
+        RetrogradError: this is not the project's folder, or the file is not YAML.
+    """
+    if not CONFIG.exists():
+        raise UsageError(f"there is no {CONFIG} here: run this in the project's folder")
+    return (_read_yaml(CONFIG) or {}) | dict(overrides)
+
+
+def load_config(data: Mapping[str, Any], file: str = str(CONFIG)) -> Config:
     """Check the contents of config/config.yaml, with any overrides of the command line."""
     config = _validate(Config, dict(data), file)
     if config.papers != "all":

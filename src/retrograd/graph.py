@@ -18,6 +18,7 @@ from retrograd.config import (
     available_papers,
     load_config,
     load_paper,
+    read_config,
 )
 from retrograd.errors import RetrogradError, check_known
 from retrograd.pins import Pin
@@ -48,6 +49,12 @@ class Graph:
         config = load_config(data, source)
         slugs = available_papers() if config.papers == "all" else config.papers
         return cls(config, {slug: load_paper(slug, config.seed) for slug in slugs})
+
+    @classmethod
+    def here(cls, **overrides: Any) -> "Graph":
+        """The graph of config/config.yaml, with the overrides that are not None."""
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return cls.load(read_config(given))
 
     @cached_property
     def pins(self) -> dict[str, Pin]:
@@ -91,6 +98,25 @@ class Graph:
         for target in targets:
             visit(target)
         return list(found)
+
+    def selected(self, words: Sequence[str]) -> list[Artifact]:
+        """Artifacts by a person's words: PAPER, PAPER/NAME, or a path under results/.
+
+        Raises:
+            UsageError: a word that names nothing, with the nearest one that does.
+        """
+        chosen: list[Artifact] = []
+        for word in words or self.papers:
+            if _is_result(word):
+                chosen.append(self.artifact(word))
+                continue
+            slug, _, name = word.strip("/").partition("/")
+            check_known(word, slug, self.papers, "paper")
+            there = {a.name or a.kind: a for a in self.artifacts(slug, self.config.scale)}
+            if name:
+                check_known(word, name, there, "name")
+            chosen += [there[name]] if name else there.values()
+        return chosen
 
     def artifact(self, path: str) -> Artifact:
         """What makes a path under results/.

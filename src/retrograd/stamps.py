@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from retrograd.errors import RetrogradError
+from retrograd.errors import UsageError
 
 _DESCRIPTION = ".//{http://purl.org/dc/elements/1.1/}description"
 
 
-class NoStampError(RetrogradError):
+class NoStampError(UsageError):
     """A file that is no artifact of this project, or has lost its stamp."""
 
 
@@ -24,10 +24,10 @@ def read(path: Path) -> dict[str, Any]:
 
     Raises:
         NoStampError: the file has no stamp, or is of none of these kinds.
-        RetrogradError: there is no such file.
+        UsageError: there is no such file.
     """
     if not path.is_file():
-        raise RetrogradError(f"{path}: no such file")
+        raise UsageError(f"{path}: no such file")
     readers = {".nc": _netcdf, ".svg": _svg, ".png": _png, ".json": _claims}
     try:
         stamp = dict(readers[path.suffix.lower()](path))
