@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from retrograd import pins, records
+from retrograd import git, pins, records
 from retrograd.artifacts import RESULTS
 from retrograd.errors import RetrogradError
 from retrograd.files import md5
@@ -83,18 +83,18 @@ def _repair(row: Row, held: dict[str, set[str]]) -> str:
         return (
             f"remove it (rm {what}) and make or fetch it again: snakemake --cores 1 {what}"
         )
-    if not others:
-        return "no whole copy is known: ask who pinned it, or make it and `retrograd pin`"
-    if row["place"] == "cache":
+    if row["place"] == "cache" and others:
         return (
             f"remove it (rm -f {what}); it will be fetched again from: {', '.join(others)}"
         )
-    remote = row["place"].removeprefix("remote ")
+    if git.tracks(what):
+        return f"git has it: git checkout -- {what}"
     if "cache" in others:
+        remote = row["place"].removeprefix("remote ")
         return f"push it again: rm -f {what}; dvc push --remote {remote}"
-    return (
-        f"a whole copy is in: {', '.join(others)}; git checkout -- {what} if it is in git"
-    )
+    if others:
+        return f"a whole copy is in: {', '.join(others)}; copy it from there"
+    return "no whole copy is known: ask who pinned it, or make it and `retrograd pin`"
 
 
 def text(report: Row) -> str:

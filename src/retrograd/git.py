@@ -27,6 +27,11 @@ def is_changed() -> bool | None:
     return None if changes is None else bool(changes)
 
 
+def tracks(path: str) -> bool:
+    """Whether the commit that is checked out has a file."""
+    return _git("ls-files", "--error-unmatch", "--", path) is not None
+
+
 def commit_that_pinned(digest: str) -> dict[str, Any] | None:
     """The first commit whose dvc.lock holds a digest: id, date and subject."""
     if not Path(LOCK).exists():
