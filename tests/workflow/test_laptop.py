@@ -1,12 +1,15 @@
-"""The laptop scale, whole: what the README shows is what the pipeline makes."""
+"""The laptop scale, whole: what is pinned and shown is what the pipeline makes."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from conftest import ROOT, Clone, git_clone
-from retrograd import readme
+from retrograd import pinning, pins, readme
+from retrograd.config import available_papers
+from retrograd.graph import Graph
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +35,27 @@ def test_the_figure_in_the_readme_is_the_pipelines(
     shown = (ROOT / readme.SHOWN_COPY).read_bytes()
     monkeypatch.chdir(laptop.path)
     assert readme.shown_figure().read_bytes() == shown, "run `make readme`"
+
+
+def test_a_rebuild_from_scratch_has_the_pinned_bytes(laptop: Clone) -> None:
+    laptop.done("git", "init", "--quiet")
+    report = json.loads(laptop.done("retrograd", "verify", "--json"))
+    assert report["counts"]["SAME_BYTES"] == len(report["files"]) == len(pins.read())
+    said = json.loads(laptop.done("retrograd", "list", "--json"))
+    artifacts = [a for paper in said["papers"] for a in paper["artifacts"]]
+    assert {(a["here"], a["pin"]) for a in artifacts} == {("current", "current")}
+
+
+def test_everything_at_laptop_scale_is_pinned_in_a_small_remote() -> None:
+    graph, known = Graph.load({"scale": "laptop"}), pins.read()
+    for slug in available_papers():
+        wanted = {path for a in graph.artifacts(slug, "laptop") for path in a.paths}
+        assert wanted == {path for path in known if path.startswith(f"results/{slug}/")}
+    objects = {p.parent.name + p.name: p for p in (ROOT / "pinned").glob("files/md5/*/*")}
+    sizes = {digest: path.stat().st_size for digest, path in objects.items()}
+    assert {pin.md5: pin.size for pin in known.values()}.items() <= sizes.items()
+    assert max(sizes.values()) < pinning.FILE_BUDGET
+    assert sum(sizes.values()) < pinning.TOTAL_BUDGET
 
 
 def test_a_second_run_does_nothing(laptop: Clone) -> None:
