@@ -1,19 +1,17 @@
 """One job: make one file of the graph from its inputs, and record how."""
 
-import shutil
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrograd import pins, records
+from retrograd import records
 from retrograd.arithmetic import Device, torch_device
 from retrograd.artifacts import Artifact, Kind
 from retrograd.config import Mode
 from retrograd.errors import RetrogradError
-from retrograd.files import md5, written_whole
+from retrograd.files import md5
 from retrograd.graph import Graph
-from retrograd.store import Store
 
 # How far a rebuild of a step's products on another kind of machine may be off, unless a
 # variable declares its own: training amplifies rounding, an ODE solver stops at 1e-8.
@@ -70,27 +68,6 @@ def run(
     }
     records.write(artifact.record, record)
     return said
-
-
-def fetch(path: str) -> str:
-    """Put a pinned artifact at its place, from the cache or a remote.
-
-    Returns:
-        One line for the person who watches.
-
-    Raises:
-        RetrogradError: there is no such pin, or its bytes are corrupt or not to be had.
-    """
-    known = pins.read()
-    if path not in known:
-        raise RetrogradError(f"{path}: nothing is pinned under that name")
-    pin, source = known[path], Store().fetch(known[path])
-    with written_whole(Path(path)) as temporary:
-        shutil.copyfile(source, temporary)
-        found = md5(temporary)
-        if found != pin.md5:
-            raise RetrogradError(f"{path}: the copy has digest {found}, its pin {pin.md5}")
-    return f"{path}: {pin.size / 1e3:.0f} kB, as pinned"
 
 
 class _Job:
