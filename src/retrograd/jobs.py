@@ -1,6 +1,7 @@
 """One job: make one file of the graph from its inputs, and record how."""
 
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,16 @@ class _Job:
 
         return {name: products.read(path) for name, path in self.inputs.items()}
 
+    def agreement(self, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """How far the simulations among the inputs are from their theories."""
+        from retrograd import comparison
+
+        return [
+            {"simulation": simulation, "theory": theory}
+            | {"variables": comparison.agreement(inputs[simulation], inputs[theory])}
+            for simulation, theory in self.request["pairs"]
+        ]
+
     def stamp(self, *keys: str) -> dict[str, Any]:
         """What was asked, in the words of a reader."""
         stamp = {key: self.request[key] for key in ("paper", "scale", *keys)}
@@ -130,12 +141,15 @@ def _product(job: _Job) -> str:
 
 
 def _figure(job: _Job) -> str:
-    from retrograd import plotting
+    from retrograd import comparison, plotting
 
     draw = getattr(job.module("figures"), job.request["name"])
     paths = {path.suffix.removeprefix("."): path for path in job.outputs}
+    inputs = job.read_inputs()
+    apart = comparison.text(job.agreement(inputs))
+    stamp = job.stamp("caption")
     with plotting.style():
-        plotting.save(draw(job.read_inputs()), paths, job.stamp("caption"))
+        plotting.save(draw(inputs), paths, stamp | {"caption": stamp["caption"] + apart})
     return ", ".join(map(str, job.outputs))
 
 
@@ -153,7 +167,8 @@ def _claims(job: _Job) -> str:
         )
         for name, claim in job.request["claims"].items()
     ]
-    claims.write(output, job.stamp() | {"claims": entries})
+    agreement = job.agreement(inputs)
+    claims.write(output, job.stamp() | {"claims": entries, "agreement": agreement})
     verdicts = [entry["verdict"] for entry in entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in claims.Verdict)
     return f"{output}: {len(entries)} claims: {counts}"
