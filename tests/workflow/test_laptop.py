@@ -1,12 +1,13 @@
 """The laptop scale, whole: what is pinned and shown is what the pipeline makes."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Clone, git_clone
+from conftest import PAPER, ROOT, Clone, git_clone
 from retrograd import pinning, pins, readme
 from retrograd.config import available_papers
 from retrograd.graph import Graph
@@ -15,7 +16,7 @@ from retrograd.graph import Graph
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made = git_clone(tmp_path_factory.mktemp("laptop") / "clone")
-    made.scale = "laptop"
+    made.scale, made.papers = "laptop", []
     run = made.snakemake()
     assert run.returncode == 0, run.stdout + run.stderr
     return made
@@ -60,4 +61,11 @@ def test_everything_at_laptop_scale_is_pinned_in_a_small_remote() -> None:
 
 def test_a_second_run_does_nothing(laptop: Clone) -> None:
     assert laptop.would_run() == set()
+
+
+def test_an_edit_of_one_papers_training_reaches_no_other_paper(laptop: Clone) -> None:
+    source = f"src/retrograd/papers/{PAPER}/train.py"
+    laptop.edit(source, "math.sqrt(0.5)", "0.5**0.5")
+    planned = laptop.snakemake("--dry-run").stdout
+    assert set(re.findall(r"^Job \d+: (\S+) \(", planned, re.M)) == {PAPER}
     shutil.rmtree(laptop.path)
