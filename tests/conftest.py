@@ -19,6 +19,7 @@ fix_instruction_set()  # before anything imports numpy
 ROOT = Path(__file__).resolve().parent.parent
 PAPER = "goldt2019_teacher_student"
 PINNED = ("--profile", "workflow/profiles/pinned")
+SMOKE = (PAPER, "--scale", "smoke")
 
 
 @pytest.fixture(autouse=True)
@@ -140,7 +141,7 @@ def author(finished: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     shutil.copytree(finished.path, path)
     made = Clone(path)
     made.done("git", "init", "--quiet")
-    made.done("retrograd", "pin", PAPER, "--scale", "smoke")
+    made.done("retrograd", "pin", *SMOKE)
     made.commit("pin the smoke results")
     return made
 
