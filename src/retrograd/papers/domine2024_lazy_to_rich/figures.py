@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 
 Products = Mapping[str, xr.Dataset]
 TIME = "t = η·steps"
+SEEN = 1e-4  # of the initial loss
 DISTANCE = "kernel distance from the start"
 THEORY: Any = {"color": "k", "linestyle": ":", "linewidth": 1}
+ENTRIES = ("-", "--")  # line styles of the entries shown, in their order
 LATER = slice(1, None)  # t = 0 has no place on a logarithmic axis
 
 
@@ -33,7 +35,9 @@ def fig1(products: Products) -> Figure:
     left.legend()
     _heat_map(right, balance["balance"].values, "viridis", colorbar=True)
     right.set(title="W2ᵀW2 − W1W1ᵀ", xlabel="hidden unit", ylabel="hidden unit")
-    return _without_minor_ticks(figure)
+    left.set_xticks(N, [f"{n}" for n in N.values], minor=False)
+    left.xaxis.minorticks_off()
+    return figure
 
 
 def fig2(products: Products) -> Figure:
@@ -76,11 +80,10 @@ def _kernel_entries(run: xr.Dataset) -> xr.DataArray:
 
 def _entries(axes: Axes, gd: xr.DataArray, theory: xr.DataArray) -> None:
     """Entries along `column`, one line style each; λ by colour; theory as fine dots."""
-    styles = ("-", "--", "-.")
     for color, lam in zip(_colors(gd.sizes["lam"]), gd["lam"].values, strict=True):
-        for column in range(min(gd.sizes["column"], 3)):
+        for column in range(len(ENTRIES)):
             simulated, exact = (d.sel(lam=lam).isel(column=column) for d in (gd, theory))
-            axes.plot(gd["time"], simulated, styles[column], color=color, linewidth=2)
+            axes.plot(gd["time"], simulated, ENTRIES[column], color=color, linewidth=2)
             axes.plot(theory["time"], exact, **THEORY)
 
 
@@ -97,11 +100,12 @@ def fig3(products: Products) -> Figure:
     for color, lam in zip(_colors(len(chosen)), chosen, strict=True):
         a, simulated = (d["a"].sel(lam=lam).isel(mode=-1) for d in (theory, gd))
         left.plot(a["time"], a, color=color, label=f"{lam:g}")
-        left.plot(simulated["time"], simulated, ".", color=color, markevery=2)
+        left.plot(simulated["time"], simulated, ".", color=color, markevery=4)
         a0 = float(start.sel(lam=lam))
         rescaled = a["time"] * np.hypot(lam, 2 * s)
-        middle.plot(rescaled, (a - a0) / (s - a0), color=color)
-    x = np.geomspace(0.05, 20, 100)
+        if lam in chosen[1::2]:
+            middle.plot(rescaled, (a - a0) / (s - a0), color=color)
+    x = np.geomspace(0.05, 20, 40)
     a0 = float(start[0])
     sigmoid = s / (1 + (s / a0 - 1) * np.exp(-x))
     limit = {"linewidth": 1, "color": "k"}
@@ -170,9 +174,9 @@ def fig5(products: Products) -> Figure:
             d.sel(shape=shape)
             for d in (theory["final_distance"], theory["kernel_distance"])
         )
-        for run in range(final.sizes["seed"]):
-            label = str(shape) if run == 0 else None
-            left.plot(final["lam"], final[run], f"C{color}-", linewidth=0.7, label=label)
+        band = final["lam"], final.min("seed"), final.max("seed")
+        left.fill_between(*band, color=f"C{color}", alpha=0.3, linewidth=0)
+        left.plot(final["lam"], final.mean("seed"), f"C{color}-", label=str(shape))
         done = (abs(reached / final - 1) < 0.01).isel(seed=0)
         simulated = gd["kernel_distance"].sel(shape=shape).isel(seed=0)[done]
         left.plot(simulated["lam"], simulated, f"C{color}x")
@@ -205,8 +209,8 @@ def fig6(products: Products) -> Figure:
     _second_task(top_right, "reversal", *switches)
     _transfer(low_left, products["semantic_gd"], products["semantic_theory"])
     _second_task(low_right, "fine-tuning", *switches)
-    top_right.set(title="reversal Σ → −Σ", ylim=(1e-4, 2))
-    low_right.set(title="fine-tuning, items permuted", ylim=(1e-4, 2))
+    top_right.set(title="reversal Σ → −Σ", ylim=(SEEN, 2))
+    low_right.set(title="fine-tuning, items permuted", ylim=(SEEN, 2))
     return _without_minor_ticks(figure)
 
 
@@ -217,11 +221,11 @@ def _task_sequence(axes: Axes, gd: xr.Dataset, theory: xr.Dataset) -> None:
     lams = theory["lam"].values
     rich, lazy = lams[abs(lams).argmin()], lams[-1]
     for task in theory["task"].values:
-        for lam, style in ((rich, "-"), (lazy, "--")):
-            exact, simulated = (d["loss"].sel(task=task, lam=lam) for d in (theory, gd))
-            label = f"task {task + 1}" if lam == rich else None
-            axes.plot(place, exact, f"C{task}{style}", label=label)
-            axes.plot(place, simulated, f"C{task}.", markevery=2)
+        curve = theory["loss"].sel(task=task)
+        axes.plot(place, curve.sel(lam=rich), f"C{task}-", label=f"task {task + 1}")
+        axes.plot(place, curve.sel(lam=lazy), f"C{task}--")
+        simulated = gd["loss"].sel(task=task, lam=rich)
+        axes.plot(place, simulated, f"C{task}.", markevery=3)
     for edge in range(1, tasks):
         axes.axvline(edge, color="k", linewidth=0.6)
     axes.set_xticks(np.arange(tasks) + 0.5, [f"learn {k + 1}" for k in range(tasks)])
@@ -241,14 +245,17 @@ def _place(times: np.ndarray, length: float) -> np.ndarray:
 
 def _second_task(axes: Axes, name: str, gd: xr.Dataset, theory: xr.Dataset) -> None:
     simulated, exact = (d["loss"].sel(switch=name) for d in (gd, theory))
-    chosen = [lam for lam in exact["lam"].values if lam >= 0]
+    chosen = [lam for lam in exact["lam"].values if lam >= 0][::2]
     for color, lam in zip(_colors(len(chosen)), chosen, strict=True):
         line, dots = (d.sel(lam=lam) for d in (exact, simulated))
-        axes.plot(line["time"][LATER], line[LATER] / line[0], color=color, label=f"{lam:g}")
-        later = dots["time"][LATER], dots[LATER] / dots[0]
-        axes.plot(*later, ".", color=color, markevery=2)
+        later = line["time"][LATER], line[LATER] / line[0]
+        axes.plot(*later, color=color, label=f"{lam:g}")
+        ratio = dots[LATER] / dots[0]
+        seen = ratio.where(ratio > SEEN, drop=True)
+        axes.plot(seen["time"], seen, ".", color=color)
     axes.set(xscale="log", yscale="log", xlabel=TIME, ylabel="loss / initial loss")
-    axes.legend(title="λ", ncols=2, loc="lower left")
+    if name == "reversal":  # the colours of the fine-tuning are the same
+        axes.legend(title="λ", loc="lower left")
 
 
 def _transfer(axes: Axes, gd: xr.Dataset, theory: xr.Dataset) -> None:
