@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from retrograd.linear_networks import kernel_distance, modes
-from retrograd.papers.domine2024_lazy_to_rich.params import Recorded
+from retrograd.papers.domine2024_lazy_to_rich.params import Continual, Recorded
 from retrograd.products import variable
 
 Array = NDArray[np.float64]
@@ -107,6 +107,12 @@ def record_steps(params: Recorded) -> NDArray[np.int64]:
     spaced = np.geomspace(params.t_min, params.t_max, params.records)
     times = np.concatenate([[0], spaced, params.checkpoints])
     return np.unique(np.rint(times / params.eta).astype(np.int64))
+
+
+def task_steps(params: Continual) -> NDArray[np.int64]:
+    """Steps at which a sequence of tasks is recorded, of all tasks: (task, step)."""
+    steps = record_steps(params)[1:]
+    return np.arange(params.tasks)[:, None] * steps[-1] + steps
 
 
 def coordinates(

@@ -293,17 +293,19 @@ def _time_to_learn(s: Array, lam: float) -> float:
 def continual(params: Continual, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """What `observables.task_sequence` describes, by the propagator."""
     networks, targets = data.sample_tasks(params)
-    times = params.eta * record_steps(params)[1:]
+    steps = observables.task_steps(params)
+    times = (params.eta * steps[0]).tolist()
     Q, maps = stack(networks.W1, networks.W2), []
     for task in range(params.tasks):
         # Continued from a factor Q, which QQᵀ determines up to a rotation.
-        path = exact.propagate(Q, targets[:, task, None], networks.lam, times.tolist())
+        path = exact.propagate(Q, targets[:, task, None], networks.lam, times)
         maps.append(blocks(gram(path), params.shape.inputs).map)
         Q = path[..., -1, :, :]
     map = np.concatenate(maps, axis=2)[:, :, :, None]
     losses = loss(map, targets[:, None, None])
-    all_times = [task * times[-1] + times for task in range(params.tasks)]
-    return observables.task_sequence(losses, targets, params.lam, np.concatenate(all_times))
+    return observables.task_sequence(
+        losses, targets, params.lam, params.eta * steps.ravel()
+    )
 
 
 # ---- the hierarchy ---------------------------------------------------------------------

@@ -197,21 +197,19 @@ def continual(
 ) -> xr.Dataset:
     """What `observables.task_sequence` describes."""
     networks, targets = data.sample_tasks(params)
-    steps = record_steps(params)[1:]
+    steps = observables.task_steps(params)
 
     def record(W1: Array, W2: Array) -> Mapping[str, Array]:
         return {"loss": loss((W2 @ W1)[:, :, None], targets[:, None])}
 
     ensemble = Descent(networks, params.eta, record, device)
-    losses, taken = [], []
+    losses = []
     for task in range(params.tasks):
         ensemble.aim(targets[:, task, None])
-        taken.append(task * steps[-1] + steps)
         what = f"task {task + 1} of {params.tasks}"
-        losses.append(ensembles.follow(ensemble, taken[-1].tolist(), what)["loss"])
-    times = params.eta * np.concatenate(taken)
+        losses.append(ensembles.follow(ensemble, steps[task].tolist(), what)["loss"])
     return observables.task_sequence(
-        np.concatenate(losses, axis=2), targets, params.lam, times
+        np.concatenate(losses, axis=2), targets, params.lam, params.eta * steps.ravel()
     )
 
 
