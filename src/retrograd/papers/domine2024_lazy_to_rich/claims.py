@@ -120,7 +120,11 @@ def d9(products: Products) -> Statistics:
 
 
 def d10(products: Products) -> Statistics:
-    """Anisotropy of A and B, kernel distance and cosine with the task, after training."""
+    """Anisotropy of A and B, kernel distance and cosine with the task, after training.
+
+    The cosine of one network from large weights is that of an unrelated 8 x 8 matrix, 0 ±
+    1/√35; alignment would show in the mean over runs.
+    """
     learned = products["semantic_gd"]
     gaussian = learned["gaussian_statistic"]
     small, large = gaussian.sel(init="small"), gaussian.sel(init="large")
@@ -135,7 +139,7 @@ def d10(products: Products) -> Statistics:
         "specific": float(min(anisotropy["A", 10].min(), anisotropy["B", -10].min())),
         "agnostic": float(max(anisotropy["B", 10].max(), anisotropy["A", -10].max())),
         "least_cosine_small": float(small.sel(name=cosine).min()),
-        "largest_cosine_large": float(abs(large.sel(name=cosine)).max()),
+        "mean_cosine_large": large.sel(name=cosine).mean("seed").drop_vars("init"),
         "kernel_distance_large": float(large.sel(name="kernel distance").max()),
     }
 
