@@ -381,7 +381,7 @@ def test_half_times_are_read_off_between_the_records() -> None:
     distance = np.array([0, 0.2, 0.4, 0.8, 0.8])  # half of 0.8 at t = 10
     curve = dataset({"time": time, "seed": [0], "lam": [1.0]},
                     d=(("seed", "lam", "time"), distance))["d"]  # fmt: skip
-    assert float(claims.half_times(curve)) == pytest.approx(10)
+    assert claims.half_times(curve).item() == pytest.approx(10)
 
 
 # ---- figures ---------------------------------------------------------------------------
