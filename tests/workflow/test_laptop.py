@@ -28,6 +28,8 @@ def test_the_readme_shows_the_claims_as_they_came_out(
     monkeypatch.chdir(laptop.path)
     text = Path(ROOT / readme.README).read_text(encoding="utf-8")
     assert readme.with_claims(text) == text, "run `make readme`"
+    shown = Path(ROOT / readme.CLAIMS).read_text(encoding="utf-8")
+    assert readme.all_claims() == shown, "run `make readme`"
 
 
 def test_the_figure_in_the_readme_is_the_pipelines(
