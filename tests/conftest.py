@@ -80,11 +80,14 @@ class Clone:
         return Clone(path, self.scale, self.cores)
 
     def snakemake(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run snakemake; `--config` must come last, so that it can be extended."""
+        return self.run(*self.command(*arguments))
+
+    def command(self, *arguments: str) -> list[str]:
+        """Of snakemake; `--config` must come last, so that it can be extended."""
         config = [] if "--config" in arguments else ["--config"]
         command = ["snakemake", "--cores", str(self.cores), *arguments, *config]
         papers = [f"papers={json.dumps(self.papers)}"] if self.papers else []
-        return self.run(*command, f"scale={self.scale}", *papers)
+        return [*command, f"scale={self.scale}", *papers]
 
     def would_run(self, *arguments: str) -> set[str]:
         """Names of the jobs that a run would start: products, figures, `claims`."""

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -143,9 +144,8 @@ def test_another_master_seed_gives_other_numbers(finished: Clone, clone: Clone) 
 def test_a_killed_run_just_works_again_and_ends_with_the_same_bytes(
     finished: Clone, clone: Clone
 ) -> None:
-    command = ["snakemake", "--cores", "2", "--config", "scale=smoke"]
     run = subprocess.Popen(
-        command,
+        clone.command(),
         cwd=clone.path,
         env=clone.environment,
         stdout=subprocess.DEVNULL,
@@ -180,7 +180,7 @@ def test_a_long_job_shows_its_progress_on_a_terminal_only(
 ) -> None:
     """`script` (util-linux) gives the run a terminal, `stty` gives that a size."""
     target = f"results/{PAPER}/smoke/products/scm_erf_sgd.nc"
-    run = f"snakemake --cores 1 --force {target} --config scale=smoke"
+    run = shlex.join(copy.command("--force", target))
     shown = (
         copy.run("script", "-qec", f"stty rows 24 cols 80; {run}", "/dev/null")
         if terminal

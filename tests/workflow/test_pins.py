@@ -152,10 +152,9 @@ def test_no_figure_is_drawn_from_a_flipped_bit_wherever_it_is(
 
 
 def test_two_runs_at_once_both_end_well(reviewer: Clone, author: Clone) -> None:
-    command = ["snakemake", "--cores", "2", *PINNED, "--config", "scale=smoke"]
     runs = [
         subprocess.Popen(
-            command,
+            reviewer.command(*PINNED),
             cwd=reviewer.path,
             env=reviewer.environment,
             stdout=subprocess.DEVNULL,

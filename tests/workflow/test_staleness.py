@@ -175,9 +175,8 @@ def test_a_pinned_run_keeps_what_it_replaces(co_author: Clone) -> None:
 def test_a_pinned_run_that_is_killed_just_works_again(
     reviewer: Clone, author: Clone
 ) -> None:
-    command = ["snakemake", "--cores", "2", *PINNED, "--config", "scale=smoke"]
     run = subprocess.Popen(
-        command,
+        reviewer.command(*PINNED),
         cwd=reviewer.path,
         env=reviewer.environment,
         stdout=subprocess.DEVNULL,
