@@ -4,7 +4,6 @@ Everything that differs between runs is drawn per run from streams of its own, s
 the same alone and in any batch; the conditions of a run share its inputs and weights.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,7 +16,6 @@ from retrograd import curricula
 from retrograd.curricula import Curriculum
 from retrograd.linear_networks import orthogonal
 from retrograd.papers.sandbrink2024_flexible_task_abstractions.params import (
-    Condition,
     Gated,
     Stream,
     TwoLayer,
@@ -233,24 +231,22 @@ def index(dim: str, size: int, text: str) -> xr.Variable:
 
 def run_coordinates(params: Stream) -> dict[str, xr.Variable]:
     """Coordinates of the axes seed and condition, that simulation and theory share."""
-    conditions = params.conditions()
-    return condition_coordinates(params, conditions) | {
-        "seed": index("seed", params.seeds, "index of the run's random streams")
+    names = [c.name for c in params.conditions()]
+    return {
+        "condition": variable("condition", names, "condition"),
+        "seed": index("seed", params.seeds, "index of the run's random streams"),
     }
 
 
-def condition_coordinates(
-    params: Stream, conditions: Sequence[Condition]
-) -> dict[str, xr.Variable]:
+def condition_coordinates(params: Stream) -> dict[str, xr.Variable]:
+    """What differs between conditions, along that axis."""
+    conditions = params.conditions()
     numbers = {
         "tau_B": ([c.tau_B for c in conditions], "length of a block"),
-        "tau_w": ([c.regime.tau_w for c in conditions], "time scale of the students"),
         "tau_c": ([c.regime.tau_c for c in conditions], "time scale of the gates"),
         "strength": ([c.regime.strength for c in conditions], "strength of the bounds"),
     }
-    names = [c.name for c in conditions]
-    found = {"condition": variable("condition", names, "condition")}
-    return found | {
+    return {
         name: variable("condition", np.array(values, float), text)
         for name, (values, text) in numbers.items()
     }
@@ -274,6 +270,13 @@ def total_alignment(cosines: Array) -> Array:
     pairing = best_pairing(cosines)
     paired: Array = np.take_along_axis(cosines, pairing[..., None], -1)[..., 0].mean(-1)
     return paired
+
+
+def standard_error(values: Array) -> Array:
+    """Of the mean over seeds, the first axis; 0 of a single seed."""
+    seeds = len(values)
+    spread: Array = values.std(0, ddof=min(1, seeds - 1))
+    return spread / np.sqrt(seeds)
 
 
 # ---- images ----------------------------------------------------------------------------

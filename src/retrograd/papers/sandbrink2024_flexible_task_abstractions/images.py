@@ -34,27 +34,27 @@ def train_images(params: Images, device: torch.device) -> xr.Dataset:
     Returns:
         Per block (seed, condition, block): steps_to_accuracy, from the switch until the
         test accuracy for the block's labelling first reaches `accuracy`; accuracy_end.
-        Every `keep_every` records the mean and, as *_error, the standard error over seeds
-        (condition, time): accuracy, c (..., path), where path 0 is the one with the larger
-        gate at the end of the last block of task 0. And network_accuracy, of the frozen
-        network on test images.
+        At `offsets` after switches the mean over seeds (condition, time): accuracy, with its
+        standard error accuracy_error, and c (..., path), where path 0 is the one with the
+        larger gate at the end of the last block of task 0. And network_accuracy, of the
+        frozen network on test images.
+
+    A record at a switch belongs to the block that it ends: its accuracy is the old task's.
     """
     tasks = curricula.cyclic(range(len(params.orders)), params.blocks, params.block_steps)
     images = data.labelled_images(params.dataset)
     network = Backbone(params, images, device)
     readout = GatedReadout(params, images, network, device)
-    steps = np.unique(
-        [*range(0, tasks.steps, params.record_every), *(tasks.last_steps + 1)]
-    )
+    steps = np.arange(0, tasks.steps + 1, params.record_every)
     recorded = ensembles.follow(readout, steps.tolist(), f"read-out of {params.dataset}")
     reached = recorded["accuracy"] >= params.accuracy
     ends = np.searchsorted(steps, tasks.last_steps + 1)
-    # A record at a switch belongs to the block that it ends: its accuracy is the old task's.
     end_of_task_0 = ends[np.flatnonzero(tasks.tasks == 0)[-1]]
     order = np.argsort(-recorded["c"][:, :, end_of_task_0], axis=-1, kind="stable")
     c = np.take_along_axis(recorded["c"], order[:, :, None], axis=-1)
-    kept = slice(None, None, params.keep_every)
-    run = ("seed", "condition", "block")
+    kept = np.searchsorted(steps, tasks.after_switches(params.offsets))
+    accuracy = recorded["accuracy"][:, :, kept]
+    run, series = ("seed", "condition", "block"), ("condition", "time")
     until = _steps_until(reached, tasks, steps)
     text = f"steps from a switch until the test accuracy is {params.accuracy:g}"
     return xr.Dataset(
@@ -66,9 +66,12 @@ def train_images(params: Images, device: torch.device) -> xr.Dataset:
             "network_accuracy": variable(
                 (), network.accuracy(images), "test accuracy of the frozen network"
             ),
-        }
-        | _means("accuracy", recorded["accuracy"][:, :, kept], "test accuracy")
-        | _means("c", c[:, :, kept], "gates"),
+            "accuracy": _float32(series, accuracy.mean(0), "mean test accuracy"),
+            "accuracy_error": _float32(
+                series, data.standard_error(accuracy), "standard error of the test accuracy"
+            ),
+            "c": _float32((*series, "path"), c[:, :, kept].mean(0), "mean gates"),
+        },
         {
             "seed": data.index("seed", params.seeds, "index of the run's random streams"),
             "condition": variable("condition", list(params.regimes), "condition"),
@@ -87,15 +90,8 @@ def _steps_until(
     return curricula.steps_until(reached[..., within], tasks, steps[within])
 
 
-def _means(name: str, values: Array, text: str) -> dict[str, xr.Variable]:
-    dims = ("condition", "time", "path")[: values.ndim - 1]
-    seeds = len(values)
-    error = values.std(0, ddof=1) / np.sqrt(seeds) if seeds > 1 else 0 * values[0]
-    pairs = ((name, values.mean(0), "mean"), (f"{name}_error", error, "standard error of"))
-    return {
-        key: variable(dims, found.astype(np.float32), f"{kind} {text}")
-        for key, found, kind in pairs
-    }
+def _float32(dims: tuple[str, ...], values: Array, long_name: str) -> xr.Variable:
+    return variable(dims, values.astype(np.float32), long_name)
 
 
 class Backbone:

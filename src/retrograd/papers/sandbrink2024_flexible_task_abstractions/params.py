@@ -17,6 +17,12 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Norm = Literal[1, 2]
 Init = Literal["random", "span"]
+# Per block and run, or at the kept times as mean over the runs (and standard error).
+BlockStatistic = Literal[
+    "t_cross", "time_to_tenth", "block_loss", "gate_speed", "alignment", "c_end"
+]
+Series = Literal["loss", "c", "cos_own", "cos_other", "w_norm", "weight_speed", "c_speed"]
+Statistic = BlockStatistic | Series
 
 
 class Regime(Parameters):
@@ -85,6 +91,8 @@ class Stream(SampledParameters):
     """length of a run; the last block may be cut short"""
     record_every: Size
     """steps between records"""
+    keep: list[Statistic] = []
+    """what the product keeps of the runs, beside what it always does"""
     offsets: list[NonNegative] = [0]
     """times after a switch at which means over the runs are kept"""
     offset_blocks: list[Annotated[int, Field(ge=0)]] | None = None
@@ -137,6 +145,10 @@ class Gated(Stream):
             raise ValueError("composites and composites_from: give both or none")
         if self.composites != "none" and self.tasks < 3:
             raise ValueError("composites of pairs need at least 3 tasks")
+        if self.gates == "row" and {"c", "c_end"} & set(self.keep):
+            raise ValueError("keep: c and c_end need a gate per path, not per row")
+        if self.paths < self.tasks:
+            raise ValueError("paths must be at least tasks: a student per teacher")
         return self
 
     def conditions(self) -> list[Condition]:
@@ -244,10 +256,18 @@ class Images(SampledParameters):
     """steps of a block"""
     record_every: Size
     """steps between records"""
-    keep_every: Size
-    """records between those kept in the product, as means over the runs"""
+    offsets: list[Annotated[int, Field(ge=0)]]
+    """steps after a switch at which means over the runs are kept, multiples of the former"""
     accuracy: Annotated[float, Field(gt=0, lt=1)]
     """test accuracy whose time in every block is kept"""
+
+    @model_validator(mode="after")
+    def _recorded(self) -> Self:
+        steps = {"block_steps": [self.block_steps], "offsets": self.offsets}
+        for name, values in steps.items():
+            if any(value % self.record_every for value in values):
+                raise ValueError(f"{name}: must be multiples of record_every")
+        return self
 
 
 class Experiment(Parameters):
@@ -263,10 +283,8 @@ class Experiment(Parameters):
     """means of tasks, after training on the tasks"""
     subtasks: Gated | None = None
     """outputs taken from different tasks, with a gate per output"""
-    speed_grid: Gated | None = None
-    """gate time scales against block lengths"""
-    strength_grid: Gated | None = None
-    """strengths of the regularisation against block lengths"""
+    grid: Gated | None = None
+    """gate time scales, and strengths of the bounds, against block lengths"""
     two_layer: TwoLayer | None = None
     """a fully connected two-layer linear network"""
     switching: Gated | None = None

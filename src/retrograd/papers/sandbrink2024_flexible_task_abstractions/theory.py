@@ -132,9 +132,9 @@ def theory(params: Gated, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """The reduced dynamics of the runs that `population` trains, from their own start.
 
     Returns:
-        What `data.trajectories` describes: loss and c of the eigenspace alone, R = 0; and
-        loss_with_rest, c_with_rest, of the closed equations with N. And t_frozen
-        (condition), R3: how long a switch of frozen, specialised students takes.
+        What `data.trajectories` describes, by the closed equations with N; loss_within, of
+        the eigenspace alone, R = 0; and t_frozen, R3: how long a switch of frozen,
+        specialised students takes under the first condition.
     """
     (start,) = inputs.values()
     (tau_B,) = params.tau_B
@@ -153,27 +153,20 @@ def theory(params: Gated, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     )
     a, gram = start["a"].values, start["gram"].values
     c = np.full(a.shape[:-1], 0.5)
-    runs = {
-        name: rules.run(State(a, c, N), tasks.task_of_every_step(), kept)
-        for name, N in (("", 0 * gram), ("_with_rest", gram))
-    }
-    loss, gates = (
-        {name: np.moveaxis(get(found), 0, 2) for name, found in runs.items()}
-        for get in (lambda found: found[1], lambda found: found[0].c)
-    )
+    every_task = tasks.task_of_every_step()
+    path, losses, _ = rules.run(State(a, c, gram), every_task, kept)
+    _, within, _ = rules.run(State(a, c, 0 * gram), every_task, kept)
     run = ("seed", "condition", "time")
-    text = "by the closed equations, with the rest outside of the teachers' span"
+    text = "task loss, were there nothing outside of the teachers' span"
+    t_frozen = frozen_crossing(sigma, regimes[0].tau_c, CROSSED)
     return data.trajectories(
         params,
         kept,
-        loss[""],
-        gates[""],
-        loss_with_rest=variable(run, loss["_with_rest"], f"task loss {text}"),
-        c_with_rest=variable((*run, "path"), gates["_with_rest"], f"gates {text}"),
+        np.moveaxis(losses, 0, 2),
+        np.moveaxis(path.c, 0, 2),
+        loss_within=variable(run, np.moveaxis(within, 0, 2), text),
         t_frozen=variable(
-            "condition",
-            [frozen_crossing(sigma, r.tau_c, CROSSED) for r in regimes],
-            "time from a switch until the loss is below 0.1, if students are frozen (R3)",
+            (), t_frozen, "time until the loss is below 0.1, were the students frozen (R3)"
         ),
     )
 
@@ -224,10 +217,10 @@ def toy(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Two tasks and two students in the plane of the teachers, σ = 1.
 
     Returns:
-        One switch (start, switch_time): a (..., path, task). Equal times with several block
-        lengths (tau_B): specialisation at the end. A long run: cycle_c and cycle_w (block,
-        phase), gate difference and specialisation; cycle_distance (block), to the state two
-        blocks earlier at block ends. Switches with several gate speeds (tau_c, travel):
+        One switch (switch_time, start): a (..., path, task). Equal times with several block
+        lengths (tau_B): specialisation at the end. A long run: cycle_c and cycle_w (shown_block,
+        phase), gate difference and specialisation; cycle_distance (later_block), of block ends
+        to the state two blocks earlier; cycle_end, specialisation at the end. Switches with several gate speeds (tau_c, travel):
         switch_c, switch_w and switch_law, R2 at switch_c; law_deviation and w_min (tau_c)
         over all steps.
     """
@@ -255,13 +248,11 @@ def _one_switch(params: Toy) -> xr.Dataset:
     )
     steps = steps_of(params.switch_time, params.dt)
     record = np.unique(np.geomspace(1, steps, 40).astype(np.int64)) - 1
-    path, losses, _ = _rules(params, params.switch).run(start, np.ones(steps, int), record)
+    path, *_ = _rules(params, params.switch).run(start, np.ones(steps, int), record)
     dims = ("switch_time", "start")
     return xr.Dataset(
         {
-            "a": variable((*dims, "path", "task"), path.a, "teacher content of students"),
-            "c": variable((*dims, "path"), path.c, "gates"),
-            "switch_loss": variable(dims, losses, "task loss"),
+            "a": _float32((*dims, "path", "task"), path.a, "teacher content of students"),
         },
         {
             "switch_time": variable("switch_time", record * params.dt, "time since switch"),
@@ -314,9 +305,9 @@ def _cycle(params: Toy) -> xr.Dataset:
     dims = ("shown_block", "phase")
     return xr.Dataset(
         {
-            "cycle_c": variable(dims, c[shown].astype(np.float32), "gate difference c̄"),
-            "cycle_w": variable(dims, w[shown].astype(np.float32), "specialisation w̄"),
-            "cycle_end": variable("block", ends[1], "specialisation w̄ at block end"),
+            "cycle_c": _float32(dims, c[shown], "gate difference c̄"),
+            "cycle_w": _float32(dims, w[shown], "specialisation w̄"),
+            "cycle_end": variable((), ends[1, -1], "specialisation w̄ at the end"),
             "cycle_distance": variable(
                 "later_block", distance, "distance of (c̄, w̄) to two blocks earlier"
             ),
@@ -324,7 +315,6 @@ def _cycle(params: Toy) -> xr.Dataset:
         {
             "shown_block": variable("shown_block", shown, "block"),
             "phase": variable("phase", phase * params.dt, "time since the switch"),
-            "block": data.index("block", blocks, "block"),
             "later_block": variable("later_block", np.arange(2, blocks), "block"),
         },
     )
@@ -349,17 +339,18 @@ def _gate_speeds(params: Toy) -> xr.Dataset:
     dims = ("tau_c", "travel")
     return xr.Dataset(
         {
-            "switch_w": variable(dims, w[first, columns], "specialisation w̄"),
-            "switch_law": variable(dims, law[first, columns], "specialisation w̄ by R2"),
+            "switch_w": _float32(dims, w[first, columns], "specialisation w̄"),
+            "switch_law": _float32(dims, law[first, columns], "specialisation w̄ by R2"),
             "switch_reached": variable(dims, reached, "whether the switch came this far"),
             "law_deviation": variable("tau_c", deviation, "largest deviation from R2"),
             "w_min": variable("tau_c", w.min(0), "smallest specialisation w̄"),
-            "law_min": variable(
-                "tau_c", specialisation_at(0, 1.0, tau_c, 1.0), "smallest w̄ by R2"
-            ),
         },
         {
             "tau_c": variable("tau_c", tau_c, "time scale of the gates"),
             "travel": variable("travel", travel, "gate difference c̄"),
         },
     )
+
+
+def _float32(dims: tuple[str, ...], values: Array, long_name: str) -> xr.Variable:
+    return variable(dims, values.astype(np.float32), long_name)

@@ -42,11 +42,11 @@ def train(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
         device: where the tensors live.
 
     Returns:
-        Path i is the student that ends closest to teacher i. Per block (seed, condition,
-        block): t_cross, time_to_tenth, block_loss, gate_speed, alignment, and c_end
-        (..., path) where there is a gate per student. At the kept times, the mean and,
-        as *_error, the standard error over seeds (condition, time): loss, c (..., path),
-        cos_own, cos_other, w_norm, weight_speed, c_speed.
+        What `keep` names. Path i is the student that ends closest to teacher i. Per block
+        (seed, condition, block): t_cross, time_to_tenth, block_loss, gate_speed, alignment,
+        c_end (..., path). At the kept times, mean over seeds (condition, time), and for the
+        first two the standard error, as *_error: loss, c (..., path), cos_own, cos_other,
+        w_norm, weight_speed, c_speed.
 
     Raises:
         RetrogradError: a run went non-finite; names seed, condition and step.
@@ -67,23 +67,19 @@ def train(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
     blocks = _of_blocks(params, tasks, losses) | {
         "gate_speed": _gate_speed(params, tasks, c),
         "alignment": data.total_alignment(recorded["cos"][:, :, at_ends]),
+        "c_end": np.take_along_axis(
+            recorded["c"][:, :, at_ends].mean(-1), pairing[:, :, None], 3
+        ),
     }
-    variables = {
-        name: _float32((*RUN, "block"), values, *_BLOCK_TEXTS[name])
-        for name, values in blocks.items()
-    }
-    if params.gates == "path":
-        c_end = np.take_along_axis(recorded["c"][..., 0][:, :, at_ends], pairing[:, :, None], 3)
-        variables["c_end"] = _float32((*RUN, "block", "path"), c_end, "gates at block end")
-    means = _kept_series(recorded, np.searchsorted(steps, kept), pairing)
-    means |= {"loss": losses[:, :, kept], "c": c[:, :, kept].mean(-1)}
-    means["c_speed"] = _change(c, params.dt)[:, :, np.maximum(kept - 1, 0)]
+    series = _kept_series(recorded, np.searchsorted(steps, kept), pairing)
+    series |= {"loss": losses[:, :, kept], "c": c[:, :, kept].mean(-1)}
+    series["c_speed"] = _change(c, params.dt)[:, :, np.maximum(kept - 1, 0)]
+    asked = set(params.keep)
     return xr.Dataset(
-        variables | _means_over_seeds(means),
-        data.run_coordinates(params)
-        | _times(params, tasks, kept)
-        | {"path": data.index("path", params.paths, "student, by the teacher it ends at")},
-    )
+        _block_variables({k: v for k, v in blocks.items() if k in asked})
+        | _means_over_seeds({k: v for k, v in series.items() if k in asked}),
+        data.run_coordinates(params) | _times(params, tasks, kept, params.paths),
+    ).drop_vars("path" if not asked & {"c", "c_end"} else [])
 
 
 def sweep(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
@@ -105,10 +101,10 @@ def sweep(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
     alignment = data.total_alignment(recorded["cos"][:, :, -1])
     return xr.Dataset(
         {
-            "alignment": variable(RUN, alignment, *_BLOCK_TEXTS["alignment"]),
-            "t_cross": variable(RUN, late, f"late {_BLOCK_TEXTS['t_cross'][0]}"),
+            "alignment": variable(RUN, alignment, _TEXTS["alignment"]),
+            "t_cross": variable(RUN, late, f"late {_TEXTS['t_cross']}"),
         },
-        data.run_coordinates(params),
+        data.run_coordinates(params) | data.condition_coordinates(params),
     )
 
 
@@ -134,8 +130,8 @@ def two_layer(params: TwoLayer, inputs: Inputs, device: torch.device) -> xr.Data
         block_loss (seed, condition, block); gate (seed, condition, task, on), mean over
         outputs o of W2[o, unit matched to row o of `task`] at the end of the last block
         whose task is `on`; W2 (condition, on, output, unit) of seed 0, then, units in the
-        order of the teachers' rows; and at the kept times mean and error of loss and
-        alignment.
+        order of the teachers' rows; and at the kept times mean and error of
+        alignment_path, the alignment.
     """
     (tau_B,) = params.tau_B
     tasks = data.curriculum(params, tau_B)
@@ -159,19 +155,17 @@ def two_layer(params: TwoLayer, inputs: Inputs, device: torch.device) -> xr.Data
     by_task = W2.reshape(*W2.shape[:-1], params.tasks, params.d_out)
     gate = np.swapaxes(by_task[..., outputs, :, outputs].mean(0), -1, -2)
     at_kept = np.searchsorted(steps, kept)
-    means = {"loss": losses[:, :, kept], "alignment_path": alignment[:, :, at_kept]}
+    means = {"alignment_path": alignment[:, :, at_kept]}
     block_loss = _of_blocks(params, tasks, losses)["block_loss"]
-    block_text = _BLOCK_TEXTS["block_loss"]
     return xr.Dataset(
         {
             "alignment": variable(RUN, alignment[:, :, -1], "mean cosine of matched rows"),
-            "block_loss": _float32((*RUN, "block"), block_loss, *block_text),
-            "loss_max": variable(RUN, losses.max(-1), "largest task loss"),
             "gate": variable((*RUN, "task", "on"), gate, "mean weight W2 of matched units"),
             "W2": _float32(
                 ("condition", "on", "output", "unit"), W2[0], "second layer of seed 0"
             ),
         }
+        | _block_variables({"block_loss": block_loss})
         | _means_over_seeds(means),
         data.run_coordinates(params)
         | _times(params, tasks, kept)
@@ -191,14 +185,13 @@ def images(params: Images, inputs: Inputs, device: torch.device) -> xr.Dataset:
 
 # ---- statistics ------------------------------------------------------------------------
 
-_BLOCK_TEXTS = {
-    "t_cross": ("time from a switch until the loss is below 0.1",),
-    "time_to_tenth": ("time from a switch until the loss is a tenth of its value then",),
-    "block_loss": ("mean task loss in the block",),
-    "gate_speed": ("largest speed of the difference of two gates in the block",),
-    "alignment": ("total alignment: mean cosine of paired students and teachers",),
-}
-_MEAN_TEXTS = {
+_TEXTS = {
+    "t_cross": "time from a switch until the loss is below 0.1",
+    "time_to_tenth": "time from a switch until the loss is a tenth of its value then",
+    "block_loss": "mean task loss in the block",
+    "gate_speed": "largest speed of the difference of two gates in the block",
+    "alignment": "total alignment: mean cosine of paired students and teachers",
+    "c_end": "gates at block end",
     "loss": "task loss",
     "c": "gates",
     "cos_own": "cosine of students with their own teachers",
@@ -208,6 +201,7 @@ _MEAN_TEXTS = {
     "c_speed": "norm of the velocity of the gates",
     "alignment_path": "mean cosine of matched rows",
 }
+_WITH_ERROR = {"loss", "c", "alignment_path"}
 
 
 def _behind_the_runs(steps_first: torch.Tensor) -> Array:
@@ -259,30 +253,38 @@ def _kept_series(recorded: Mapping[str, Array], at: Integers, pairing: Array) ->
     }
 
 
+def _block_variables(statistics: Mapping[str, Array]) -> dict[str, xr.Variable]:
+    """Of (seed, condition, block[, path])."""
+    return {
+        name: _float32((*RUN, "block", "path")[: values.ndim], values, _TEXTS[name])
+        for name, values in statistics.items()
+    }
+
+
 def _means_over_seeds(series: Mapping[str, Array]) -> dict[str, xr.Variable]:
     """Mean and standard error over seeds of (seed, condition, time[, path])."""
     found = {}
     for name, values in series.items():
         dims = ("condition", "time", "path")[: values.ndim - 1]
-        seeds = len(values)
-        error = values.std(0, ddof=1) / np.sqrt(seeds) if seeds > 1 else 0 * values[0]
-        text = _MEAN_TEXTS[name]
-        found[name] = _float32(dims, values.mean(0), f"mean {text}")
-        found[f"{name}_error"] = _float32(dims, error, f"standard error of the {text}")
+        found[name] = _float32(dims, values.mean(0), f"mean {_TEXTS[name]}")
+        if name in _WITH_ERROR:
+            text = f"standard error of the {_TEXTS[name]}"
+            found[f"{name}_error"] = _float32(dims, data.standard_error(values), text)
     return found
 
 
-def _times(params: Stream, tasks: Curriculum, kept: Integers) -> dict[str, xr.Variable]:
-    """Coordinates of the kept times and of the blocks."""
-    block = tasks.block_at(kept)
-    offset = (kept - tasks.starts[block]) * params.dt
-    return {
+def _times(
+    params: Stream, tasks: Curriculum, kept: Integers, paths: int = 0
+) -> dict[str, xr.Variable]:
+    """Coordinates of the kept times, the blocks, and the paths if there are any."""
+    found = {
         "time": variable("time", kept * params.dt, "time"),
-        "offset": variable("time", offset, "time since the switch"),
-        "block_of": variable("time", block, "block"),
         "block": data.index("block", len(tasks.tasks), "block"),
-        "task_of": variable("block", tasks.tasks, "task of the block, then composites"),
     }
+    if paths:
+        text = "student, by the teacher it ends closest to"
+        found["path"] = data.index("path", paths, text)
+    return found
 
 
 def _float32(dims: tuple[str, ...], values: Array, long_name: str) -> xr.Variable:
