@@ -332,7 +332,7 @@ def _gate_speeds(params: Toy) -> xr.Dataset:
     within = abs(c) <= 1
     deviation = np.where(within, abs(w - law), 0).max(0)
     # As seen along the switch: every curve at the same gate differences.
-    travel = np.linspace(0.98, -0.98, 50)
+    travel = np.linspace(0.98, -0.98, 25)
     first = np.array([[np.argmax(c[:, i] <= at) for at in travel] for i in range(len(tau_c))])
     reached = (c.min(0)[:, None] <= travel).astype(np.int32)
     columns = np.arange(len(tau_c))[:, None]

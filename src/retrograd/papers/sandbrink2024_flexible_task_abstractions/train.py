@@ -75,11 +75,12 @@ def train(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
     series |= {"loss": losses[:, :, kept], "c": c[:, :, kept].mean(-1)}
     series["c_speed"] = _change(c, params.dt)[:, :, np.maximum(kept - 1, 0)]
     asked = set(params.keep)
-    return xr.Dataset(
+    found = xr.Dataset(
         _block_variables({k: v for k, v in blocks.items() if k in asked})
-        | _means_over_seeds({k: v for k, v in series.items() if k in asked}),
-        data.run_coordinates(params) | _times(params, tasks, kept, params.paths),
-    ).drop_vars("path" if not asked & {"c", "c_end"} else [])
+        | _means_over_seeds({k: v for k, v in series.items() if k in asked})
+    )
+    coordinates = data.run_coordinates(params) | _times(params, tasks, kept, params.paths)
+    return found.assign_coords({k: v for k, v in coordinates.items() if k in found.dims})
 
 
 def sweep(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
