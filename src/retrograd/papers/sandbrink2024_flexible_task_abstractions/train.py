@@ -226,11 +226,15 @@ def _of_blocks(params: Stream, tasks: Curriculum, losses: Array) -> dict[str, Ar
     }
 
 
-def _gate_speed(params: Stream, tasks: Curriculum, c: Array) -> Array:
-    """Largest abs(d(c^p − c^q)/dt) of any two gates within every block."""
-    velocity = np.diff(c, axis=2) / params.dt
+def _gate_speed(params: Gated, tasks: Curriculum, c: Array) -> Array:
+    """Largest abs(d(c^p − c^q)/dt) of any two gates within every block.
+
+    Between records, so that the noise of single batches is averaged out.
+    """
+    steps = np.arange(0, params.steps, params.record_every)
+    velocity = np.diff(c[:, :, steps], axis=2) / (params.record_every * params.dt)
     speed = np.ptp(velocity, axis=3).max(-1)
-    blocks = curricula.in_blocks(tasks, np.arange(params.steps - 1))
+    blocks = curricula.in_blocks(tasks, steps[:-1])
     return np.stack([speed[:, :, b].max(-1) for b in blocks], axis=-1)
 
 
