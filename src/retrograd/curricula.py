@@ -6,6 +6,7 @@ paper's own table, which may hold composites of tasks too: `averaged`, `interlea
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -164,7 +165,9 @@ def interleaved(targets: Array, parts: Sequence[Sequence[int]]) -> Array:
         (composite, output, ...).
     """
     outputs = np.arange(targets.shape[1])
-    return np.stack([targets[np.take(part, outputs % len(part)), outputs] for part in parts])
+    return np.stack(
+        [targets[np.take(part, outputs % len(part)), outputs] for part in parts]
+    )
 
 
 # ---- what happens in blocks ------------------------------------------------------------
@@ -173,10 +176,12 @@ def interleaved(targets: Array, parts: Sequence[Sequence[int]]) -> Array:
 def in_blocks(curriculum: Curriculum, steps: Integers) -> Iterator[slice]:
     """Block by block, which of the recorded `steps` (increasing) lie in it."""
     bounds = np.searchsorted(steps, np.append(curriculum.starts, curriculum.steps))
-    yield from (slice(*pair) for pair in zip(bounds[:-1], bounds[1:], strict=True))
+    yield from (slice(*pair) for pair in pairwise(bounds))
 
 
-def steps_until(reached: NDArray[np.bool_], curriculum: Curriculum, steps: Integers) -> Array:
+def steps_until(
+    reached: NDArray[np.bool_], curriculum: Curriculum, steps: Integers
+) -> Array:
     """Steps from the start of each block until something is first found reached.
 
     Args:

@@ -1,7 +1,7 @@
 """One function per claim: its statistics, from the products of one group of seeds.
 
-The numbers C1 to C23 are those of the project's specification; C6b, C8b and C10b are ours. Blocks count
-from 0 here, and from 1 in the paper and the specification.
+The numbers C1 to C23 are those of the project's specification; C6b, C8b and C10b are
+ours. Blocks count from 0 here, and from 1 in the paper and the specification.
 """
 
 import numpy as np
@@ -205,7 +205,7 @@ def c20(products: Products) -> Statistics:
 
 
 def c21(products: Products) -> Statistics:
-    """Mean loss three steps after a switch: flexible from block 4, forgetful from block 1."""
+    """Mean loss three steps after a switch: flexible from block 4, forgetful from 1."""
     run = products["switching_train"]
     dt = float(run["time"][1] - run["time"][0])
     offset = run["time"] - np.floor(run["time"] + 0.5 * dt)

@@ -17,6 +17,7 @@ from retrograd.curricula import Curriculum
 from retrograd.linear_networks import orthogonal
 from retrograd.papers.sandbrink2024_flexible_task_abstractions.params import (
     Gated,
+    Order,
     Stream,
     TwoLayer,
 )
@@ -124,7 +125,7 @@ def students(params: Gated) -> Array:
 
 
 def layers(params: TwoLayer) -> tuple[Array, Array]:
-    """Initial W1 (seed, condition, hidden, d_in) and W2 (seed, condition, d_out, hidden)."""
+    """Initial W1 (seed, condition, hidden, d_in), W2 (seed, condition, d_out, hidden)."""
     shapes = {
         "first layer": (params.hidden, params.d_in),
         "second layer": (params.d_out, params.hidden),
@@ -293,11 +294,11 @@ class LabelledImages:
 
 
 # Ways to label the ten classes: class k gets label ORDERS[name][k].
-ORDERS = {
+ORDERS: dict[Order, tuple[int, ...]] = {
     "as they are": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
     "evens first": (0, 5, 1, 6, 2, 7, 3, 8, 4, 9),
     "upper and lower": (0, 5, 1, 6, 2, 7, 3, 8, 4, 9),
-    "warm and cool": (0, 1, 6, 3, 7, 2, 4, 5, 8, 9),
+    "warm and cool": (0, 1, 6, 3, 7, 2, 5, 4, 8, 9),
 }
 
 

@@ -122,8 +122,12 @@ def fig4(products: Products) -> Figure:
     figure = Figure(figsize=(10, 3.4))
     panels = figure.subplots(1, 3)
     of_strength = np.isclose(grid["strength"], 0.3)
-    _heat_map(panels[0], grid.isel(condition=of_strength), "tau_c", "time scale of the gates τ_c")
-    _heat_map(panels[1], grid.isel(condition=~of_strength), "strength", "strength of the bounds r")
+    _heat_map(
+        panels[0], grid.isel(condition=of_strength), "tau_c", "time scale of the gates τ_c"
+    )
+    _heat_map(
+        panels[1], grid.isel(condition=~of_strength), "strength", "strength of the bounds r"
+    )
     axes, runs = panels[2], products["block_length_train"]
     tau_B = runs["tau_B"]
     for seed in range(runs.sizes["seed"]):
@@ -144,7 +148,8 @@ def fig5(products: Products) -> Figure:
     """Second layer of a two-layer network at block ends; alignment of its first layer."""
     run = products["two_layer_train"]
     figure = Figure(figsize=(10, 4.4))
-    left, right = figure.subfigures(1, 2, width_ratios=(1.6, 1))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(1.6, 1))
+    left, right = halves
     panels = left.subplots(2, 2)
     limit = float(abs(run["W2"]).max())
     image: Any = None
@@ -188,8 +193,8 @@ def fig6(products: Products) -> Figure:
         blocks = len(np.unique(np.floor(switching["time"] + 1e-6)))
         shades = np.linspace(0.8, 0, blocks)
         for block, curve in enumerate(loss.reshape(blocks, -1)):
-            label = f"block {block}" if block in (0, blocks // 2, blocks - 1) else None
-            panel.plot(curve, color=str(shades[block]), label=label, linewidth=1)
+            text = f"block {block}" if block in (0, blocks // 2, blocks - 1) else None
+            panel.plot(curve, color=str(shades[block]), label=text, linewidth=1)
         panel.set(xlabel="steps after the switch", ylabel="task loss", ylim=(0, None))
         panel.set(title=f"linear network, {name}")
         panel.legend()
@@ -204,7 +209,7 @@ def fig7(products: Products) -> Figure:
     random = next(c for c in full["condition"].values if "random" in str(c))
     # The seed with the largest deviation of the eigenspace alone, which shows most.
     deviation = abs(full["loss"] - theory["loss_within"]).sel(condition=random)
-    seed = int(deviation.max("time").argmax())
+    seed = int(deviation.max("time").values.argmax())
     chosen = {"condition": random, "seed": seed}
     time = full["time"]
     left.plot(time, full["loss"].sel(chosen), "k-", label="full model")
@@ -254,7 +259,9 @@ def _limit_cycle(axes: Axes, toy: xr.Dataset) -> None:
         last = block in shown[-2:]
         colour = "C3" if last else "0.5"
         label = {shown[0]: "first blocks", shown[-1]: "last two blocks"}.get(block)
-        axes.plot(run["cycle_c"], run["cycle_w"], color=colour, label=label, zorder=2 + last)
+        axes.plot(
+            run["cycle_c"], run["cycle_w"], color=colour, label=label, zorder=2 + last
+        )
     axes.set(xlabel="gate difference c̄", ylabel="specialisation w̄", title="limit cycle")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.95))
 

@@ -34,7 +34,7 @@ def train_images(params: Images, device: torch.device) -> xr.Dataset:
     Returns:
         Per block (seed, condition, block): steps_to_accuracy, from the switch until the
         test accuracy for the block's labelling first reaches `accuracy`; accuracy_end.
-        At `offsets` after switches the mean over seeds (condition, time): accuracy, with its
+        At `offsets` after switches the mean over seeds (condition, time): accuracy, its
         standard error accuracy_error, and c (..., path), where path 0 is the one with the
         larger gate at the end of the last block of task 0. And network_accuracy, of the
         frozen network on test images.
@@ -171,7 +171,7 @@ def _initialise(modules: list[nn.Module], seed: int) -> None:
         for layer in module.modules():
             if isinstance(layer, nn.Linear | nn.Conv2d):
                 bound = layer.weight[0].numel() ** -0.5
-                for weights in (layer.weight, layer.bias):
+                for weights in layer.parameters():  # weight, then bias
                     drawn = rng.uniform(-bound, bound, tuple(weights.shape))
                     weights.data.copy_(torch.from_numpy(drawn))
 
@@ -187,9 +187,7 @@ class GatedReadout:
         device: torch.device,
     ) -> None:
         self.params, self._device, self.step = params, device, 0
-        self._train_f, self._test_f = map(
-            network.features, (images.train_x, images.test_x)
-        )
+        self._train_f, self._test_f = map(network.features, (images.train_x, images.test_x))
         orders = np.array([data.ORDERS[name] for name in params.orders])
         self._train_y, self._test_y = (
             torch.from_numpy(orders[:, y]).to(device)
@@ -205,11 +203,11 @@ class GatedReadout:
         W = params.weight_scale / np.sqrt(HIDDEN) * np.stack(drawn)[:, None]
         self.W = self._tensor(np.repeat(W, len(regimes), axis=1))
         self.c = torch.full((*self.W.shape[:3], 1, 1), 0.5, device=device)
-        self._rate_w, self._rate_c, *strengths = (
+        self._rate_w, self._rate_c, lambda_norm, lambda_nonneg = (
             self._tensor(np.array([getattr(r, name) for r in regimes])[:, None, None, None])
             for name in ("rate_w", "rate_c", "lambda_norm", "lambda_nonneg")
         )
-        self._bounds = Bounds(1, *strengths, (-3, -2, -1))
+        self._bounds = Bounds(1, lambda_norm, lambda_nonneg, (-3, -2, -1))
 
     def _tensor(self, values: Any) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self._device)
@@ -245,7 +243,7 @@ class GatedReadout:
         report(self.step - first)
 
     def _update(self, f: Tensor, y: Tensor) -> None:
-        """A step on images with features f and labels y, both with an axis condition of 1."""
+        """A step on features f (seed, 1, image, feature) and labels y (seed, 1, image)."""
         residual = -torch.softmax(f @ (self.c * self.W).sum(2).mT, -1)
         residual += nn.functional.one_hot(y, CLASSES)
         G = (residual.mT @ f)[:, :, None] / f.shape[-2]
@@ -256,7 +254,7 @@ class GatedReadout:
 
     @torch.inference_mode()
     def record(self) -> dict[str, Array]:
-        """Test accuracy (seed, condition), for the labels of the last step; c (..., path)."""
+        """Test accuracy (seed, condition) for the last step's labels; c (..., path)."""
         map_ = (self.c * self.W).sum(2).flatten(0, 2)
         found = (self._test_f @ map_.mT).unflatten(-1, (*self.W.shape[:2], CLASSES))
         y = self._test_y[self._task(max(self.step - 1, 0))][:, None, None]

@@ -145,11 +145,11 @@ class Network:
         if not finite.all():
             step, seed, condition = (~finite).nonzero()[0].tolist()
             step += first
+            name = self.params.conditions()[condition].name
             raise RetrogradError(
-                f"the run diverged: condition '{self.params.conditions()[condition].name}', "
-                f"seed {seed}, went non-finite at step {step} "
-                f"(t = {step * self.params.dt:.3g}); gradient descent is stable only for "
-                "dt well below tau_w and tau_c: lower dt"
+                f"the run diverged: condition '{name}', seed {seed}, went "
+                f"non-finite at step {step} (t = {step * self.params.dt:.3g}); gradient "
+                "descent is stable only for dt well below tau_w and tau_c: lower dt"
             )
 
 

@@ -23,6 +23,7 @@ BlockStatistic = Literal[
 ]
 Series = Literal["loss", "c", "cos_own", "cos_other", "w_norm", "weight_speed", "c_speed"]
 Statistic = BlockStatistic | Series
+Order = Literal["as they are", "evens first", "upper and lower", "warm and cool"]
 
 
 class Regime(Parameters):
@@ -119,7 +120,9 @@ class Stream(SampledParameters):
         """Every regime at every block length."""
         several = len(self.tau_B) > 1
         return [
-            Condition(f"{name}, τ_B={tau_B:g}" if several else name, regime, tau_B, "random")
+            Condition(
+                f"{name}, τ_B={tau_B:g}" if several else name, regime, tau_B, "random"
+            )
             for name, regime in self.regimes.items()
             for tau_B in self.tau_B
         ]
@@ -171,7 +174,9 @@ class TwoLayer(Stream):
     @model_validator(mode="after")
     def _one_row_each(self) -> Self:
         if self.hidden < self.tasks * self.d_out:
-            raise ValueError("hidden must be at least tasks * d_out: a unit per teacher row")
+            raise ValueError(
+                "hidden must be at least tasks * d_out: a unit per teacher row"
+            )
         return self
 
 
@@ -223,15 +228,15 @@ class Readout(Parameters):
 
 
 class Images(SampledParameters):
-    """Two ways to label the same images, learned in blocks from a frozen network's features.
+    """Ways to label the same images, learned in blocks from a frozen network's features.
 
     The frozen network is trained once, on the first labelling, and serves all runs.
     """
 
     dataset: Literal["digits", "mnist", "fashion_mnist"]
     """digits come with scikit-learn; the other two are fetched"""
-    orders: Annotated[list[str], Field(min_length=2)]
-    """labellings, one task each: names in data.ORDERS"""
+    orders: Annotated[list[Order], Field(min_length=2)]
+    """labellings, one task each"""
     network: Literal["mlp", "cnn"]
     """the frozen network"""
     network_steps: Size
@@ -257,7 +262,7 @@ class Images(SampledParameters):
     record_every: Size
     """steps between records"""
     offsets: list[Annotated[int, Field(ge=0)]]
-    """steps after a switch at which means over the runs are kept, multiples of the former"""
+    """steps after a switch at which means over the runs are kept, multiples of that"""
     accuracy: Annotated[float, Field(gt=0, lt=1)]
     """test accuracy whose time in every block is kept"""
 

@@ -76,7 +76,12 @@ class Reduction:
         """One Euler step."""
         a, c, N = state.a, state.c, state.N
         sigma, to_w, to_c = map(
-            _column, (self.sigma, self.dt / np.asarray(self.tau_w), self.dt / np.asarray(self.tau_c))
+            _column,
+            (
+                self.sigma,
+                self.dt / np.asarray(self.tau_w),
+                self.dt / np.asarray(self.tau_c),
+            ),
         )
         eps = self.errors(state, task)
         mixed = (N * c[..., None, :]).sum(-1)  # ⟨R^p, Σ_q c^q R^q⟩
@@ -89,7 +94,7 @@ class Reduction:
         return State(
             a + (to_w * c)[..., None] * eps[..., None, :],
             c + to_c * force,
-            N - cross - np.swapaxes(cross, -1, -2) + both * total,
+            N - (cross + np.swapaxes(cross, -1, -2)) + both * total,
         )
 
     def _bounds(self, c: Array) -> Array:
@@ -99,7 +104,9 @@ class Reduction:
         else:
             length = np.sqrt((c**2).sum(-1, keepdims=True))
             slope = (length - 1) * c / length
-        found: Array = _column(self.lambda_norm) * slope - _column(self.lambda_nonneg) * (c < 0)
+        found: Array = _column(self.lambda_norm) * slope - _column(self.lambda_nonneg) * (
+            c < 0
+        )
         return found
 
     def run(
@@ -199,7 +206,9 @@ def specialisation(a: Array) -> Array:
     return found
 
 
-def specialisation_at(c_bar: ArrayLike, sigma: float, tau_c: ArrayLike, tau_w: float) -> Array:
+def specialisation_at(
+    c_bar: ArrayLike, sigma: float, tau_c: ArrayLike, tau_w: float
+) -> Array:
     """R2: w̄ at a gate difference c̄ during a switch that starts from c̄² = w̄ = 1.
 
     Holds for balanced students (w̄_1 = w̄_2), opposite errors and positive gates. Requires
@@ -217,12 +226,13 @@ def toy(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Two tasks and two students in the plane of the teachers, σ = 1.
 
     Returns:
-        One switch (switch_time, start): a (..., path, task). Equal times with several block
-        lengths (tau_B): specialisation at the end. A long run: cycle_c and cycle_w (shown_block,
-        phase), gate difference and specialisation; cycle_distance (later_block), of block ends
-        to the state two blocks earlier; cycle_end, specialisation at the end. Switches with several gate speeds (tau_c, travel):
-        switch_c, switch_w and switch_law, R2 at switch_c; law_deviation and w_min (tau_c)
-        over all steps.
+        One switch: a (switch_time, start, path, task). Equal times with blocks of several
+        lengths: specialisation (tau_B) at the end. A long run: cycle_c and cycle_w
+        (shown_block, phase), gate difference and specialisation; cycle_distance
+        (later_block), of a block's end to the state two blocks earlier; cycle_end,
+        specialisation at the end. Switches with several gate speeds: switch_w and
+        switch_law, R2, (tau_c, travel) at the first step with a gate difference below
+        `travel`, where switch_reached says so; law_deviation and w_min (tau_c) over all.
     """
     parts = (_one_switch, _block_lengths, _cycle, _gate_speeds)
     return xr.merge([part(params) for part in parts], compat="no_conflicts", join="outer")
@@ -243,9 +253,8 @@ def _rules(params: Toy, regime: Regime, tau_c: ArrayLike | None = None) -> Reduc
 
 def _one_switch(params: Toy) -> xr.Dataset:
     """Task B from students that both know A, and from students that know A and B."""
-    start = State.within_the_span(
-        [[[1, 0], [1, 0]], [[1, 0], [0, 1]]], [[0.5, 0.5], [1, 0]]
-    )
+    students = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]])
+    start = State.within_the_span(students, np.array([[0.5, 0.5], [1, 0]]))
     steps = steps_of(params.switch_time, params.dt)
     record = np.unique(np.geomspace(1, steps, 40).astype(np.int64)) - 1
     path, *_ = _rules(params, params.switch).run(start, np.ones(steps, int), record)
@@ -283,9 +292,11 @@ def _block_lengths(params: Toy) -> xr.Dataset:
 
 
 def _cycle(params: Toy) -> xr.Dataset:
-    """Blocks of length 1; which path learns which task sets the sign of w̄: made positive."""
+    """Blocks of length 1; w̄ is made positive: its sign says which path has which task."""
     length, blocks = steps_of(1, params.dt), params.cycle_blocks
-    phase = np.unique((np.linspace(0, 1, 20, endpoint=False) ** 2 * length).astype(np.int64))
+    phase = np.unique(
+        (np.linspace(0, 1, 20, endpoint=False) ** 2 * length).astype(np.int64)
+    )
     record = (np.arange(blocks)[:, None] * length + phase).ravel()
     tasks = np.repeat(np.arange(blocks) % 2, length)
     path, _, end = _rules(params, params.cycle).run(_small(params), tasks, record)
@@ -333,7 +344,9 @@ def _gate_speeds(params: Toy) -> xr.Dataset:
     deviation = np.where(within, abs(w - law), 0).max(0)
     # As seen along the switch: every curve at the same gate differences.
     travel = np.linspace(0.98, -0.98, 25)
-    first = np.array([[np.argmax(c[:, i] <= at) for at in travel] for i in range(len(tau_c))])
+    first = np.array(
+        [[np.argmax(c[:, i] <= at) for at in travel] for i in range(len(tau_c))]
+    )
     reached = (c.min(0)[:, None] <= travel).astype(np.int32)
     columns = np.arange(len(tau_c))[:, None]
     dims = ("tau_c", "travel")

@@ -119,7 +119,9 @@ def population(params: Gated, inputs: Inputs, device: torch.device) -> xr.Datase
     kept = data.kept_steps(params, data.curriculum(params, tau_B))
     network = GatedNetwork(params, device)
     ensembles.follow(network, [params.steps], "population gradient")
-    losses, gates = (_behind_the_runs(a)[:, :, kept] for a in (network.losses, network.gates))
+    losses, gates = (
+        _behind_the_runs(a)[:, :, kept] for a in (network.losses, network.gates)
+    )
     return data.trajectories(params, kept, losses, gates[..., 0])
 
 
@@ -244,7 +246,9 @@ def _change(c: Array, dt: float) -> Array:
     return found
 
 
-def _kept_series(recorded: Mapping[str, Array], at: Integers, pairing: Array) -> dict[str, Array]:
+def _kept_series(
+    recorded: Mapping[str, Array], at: Integers, pairing: Integers
+) -> dict[str, Array]:
     """What is recorded of the students at the kept times, own teacher against others."""
     cos = np.take_along_axis(recorded["cos"], pairing[:, :, None, None], -1)[:, :, at]
     own = np.trace(cos, axis1=-2, axis2=-1)
