@@ -4,6 +4,7 @@ Products made so that the statistic is known; the thresholds are those of the co
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,16 @@ REPRODUCED, NOT = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED
 REGIMES = ["flexible", "forgetful"]
 
 
+@cache
+def configured() -> dict[str, Any]:
+    return load_paper(SLUG, seed=0).model_dump()["claims"]
+
+
 def judge(
     name: str, products: Mapping[str, xr.Dataset]
 ) -> tuple[Verdict, dict[str, list[float]]]:
     """Verdict and statistics, {name: values}."""
-    claim = load_paper(SLUG, seed=0).claims[name].model_dump()
+    claim = configured()[name]
     assert set(products) == set(claim["need"])
     function = getattr(claims, name.lower())
     entry = evaluate(name, claim | {"not_tested": None}, function, products)
