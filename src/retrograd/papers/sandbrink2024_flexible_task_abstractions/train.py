@@ -73,7 +73,7 @@ def train(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
     }
     series = _kept_series(recorded, np.searchsorted(steps, kept), pairing)
     series |= {"loss": losses[:, :, kept], "c": c[:, :, kept].mean(-1)}
-    series["c_speed"] = _change(c, params.dt)[:, :, np.maximum(kept - 1, 0)]
+    series["c_speed"] = _speed(c, params.dt)[:, :, np.minimum(kept, params.steps - 2)]
     asked = set(params.keep)
     found = xr.Dataset(
         _block_variables({k: v for k, v in blocks.items() if k in asked})
@@ -240,8 +240,8 @@ def _gate_speed(params: Gated, tasks: Curriculum, c: Array) -> Array:
     return np.stack([speed[:, :, b].max(-1) for b in blocks], axis=-1)
 
 
-def _change(c: Array, dt: float) -> Array:
-    """Norm of dc/dt over all gates, (seed, condition, step), one step after the first."""
+def _speed(c: Array, dt: float) -> Array:
+    """Norm over all gates of dc/dt in every step but the last, (seed, condition, step)."""
     found: Array = np.linalg.norm(np.diff(c, axis=2), axis=(-2, -1)) / dt
     return found
 
