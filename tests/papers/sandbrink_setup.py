@@ -32,7 +32,6 @@ TINY: dict[str, Any] = {
     "dt": 0.005,
     "tau_B": [0.5],
     "duration": 2,
-    "record_every": 10,
     "seeds": 2,
 }
 
@@ -50,7 +49,13 @@ def gated(**changes: Any) -> Gated:
         "cos_own",
         "c_speed",
     ]
-    own = {"paths": 2, "regimes": regimes, "keep": keep, "offsets": [0, 0.1]}
+    own: dict[str, Any] = {
+        "paths": 2,
+        "regimes": regimes,
+        "keep": keep,
+        "offsets": [0, 0.1],
+        "speed_steps": 10,
+    }
     return Gated(**(TINY | own | changes))
 
 

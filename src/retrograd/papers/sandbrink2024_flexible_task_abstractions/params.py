@@ -90,8 +90,6 @@ class Stream(SampledParameters):
     """lengths of a block (τ_B), one condition each"""
     duration: Positive
     """length of a run; the last block may be cut short"""
-    record_every: Size
-    """steps between records"""
     keep: list[Statistic] = []
     """what the product keeps of the runs, beside what it always does"""
     offsets: list[NonNegative] = [0]
@@ -139,6 +137,8 @@ class Gated(Stream):
     """kind of the composite tasks, of the tasks in pairs"""
     composites_from: Size | None = None
     """first block (from 0) with a composite task"""
+    speed_steps: Size
+    """steps over which speeds are taken, so that the noise of batches averages out"""
     inits: Annotated[list[Init], Field(min_length=1)] = ["random"]
     """initial students, one condition each: random, or random within the teachers' span"""
 

@@ -55,8 +55,8 @@ def train(params: Gated, inputs: Inputs, device: torch.device) -> xr.Dataset:
     tasks = data.curriculum(params, tau_B)
     kept = data.kept_steps(params, tasks)
     ends = tasks.last_steps + 1
-    every = np.arange(0, params.steps, params.record_every)
-    steps = np.unique(np.concatenate([every, kept, ends]))
+    before = np.maximum(kept - params.speed_steps, 0)  # speeds are since the last record
+    steps = np.unique(np.concatenate([before, kept, ends]))
     network = GatedNetwork(params, device)
     recorded = ensembles.follow(network, steps.tolist(), "gated network")
     losses = _behind_the_runs(network.losses)
@@ -229,12 +229,9 @@ def _of_blocks(params: Stream, tasks: Curriculum, losses: Array) -> dict[str, Ar
 
 
 def _gate_speed(params: Gated, tasks: Curriculum, c: Array) -> Array:
-    """Largest abs(d(c^p − c^q)/dt) of any two gates within every block.
-
-    Between records, so that the noise of single batches is averaged out.
-    """
-    steps = np.arange(0, params.steps, params.record_every)
-    velocity = np.diff(c[:, :, steps], axis=2) / (params.record_every * params.dt)
+    """Largest abs(d(c^p − c^q)/dt) of any two gates within every block."""
+    steps = np.arange(0, params.steps, params.speed_steps)
+    velocity = np.diff(c[:, :, steps], axis=2) / (params.speed_steps * params.dt)
     speed = np.ptp(velocity, axis=3).max(-1)
     blocks = curricula.in_blocks(tasks, steps[:-1])
     return np.stack([speed[:, :, b].max(-1) for b in blocks], axis=-1)
