@@ -69,7 +69,8 @@ def fig2(products: Products) -> Figure:
     }
     for axes, (name, title) in zip(panels, kinds.items(), strict=True):
         run = products[name]
-        first = float(run["block"].isel(block=-6))  # of the six blocks with composites
+        # Means are kept in the last block without composites and the first with them.
+        first = np.floor(float(run["time"][-1]) + 1e-6)
         around = (run["time"] > first - 0.25) & (run["time"] < first + 0.85)
         for regime, colour in COLOURS.items():
             shown = run.isel(time=around).sel(condition=regime)
