@@ -228,33 +228,23 @@ def decoupled_product(
     Args:
         params: what was run.
         loss: (network, epoch).
-        singular_values: by name, (sub_network, mode, sv_epoch) of every network; absent
-            sub-networks are zeros in the product.
+        singular_values: by name, (sub_network, mode, sv_epoch) of every network.
     """
-    names = [network.name for network in params.networks]
-    most = max(len(network.roots) for network in params.networks)
-
-    def padded(values: Sequence[Array]) -> Array:
-        return np.stack([np.pad(v, [(0, most - len(v)), (0, 0), (0, 0)]) for v in values])
-
-    roots = [[*n.roots, *[0] * (most - len(n.roots))] for n in params.networks]
-    dims = ("network", "sub_network", "mode", "sv_epoch")
+    every = params.record_every, params.singular_values_every
+    epochs, sv_epochs = (record_epochs(params.epochs, e) for e in every)
+    subs = [f"{n.name}, √P={root}" for n in params.networks for root in n.roots]
+    dims = ("sub_network", "mode", "sv_epoch")
     return xr.Dataset(
-        {
-            "loss": variable(("network", "epoch"), loss, "loss"),
-            "root": variable(("network", "sub_network"), roots, "√P; 0 if absent"),
-        }
+        {"loss": variable(("network", "epoch"), loss, "loss")}
         | {
-            name: variable(dims, padded(singular_values[name]), text)
+            name: variable(dims, np.concatenate(singular_values[name]), text)
             for name, text in SINGULAR_VALUES.items()
         },
-        epoch_coordinate(record_epochs(params.epochs, params.record_every))
-        | singular_value_coordinates(
-            record_epochs(params.epochs, params.singular_values_every)
-        )
+        epoch_coordinate(epochs)
+        | singular_value_coordinates(sv_epochs)
         | {
-            "network": coordinate("network", names, "network"),
-            "sub_network": coordinate("sub_network", range(most), "sub-network"),
+            "network": coordinate("network", [n.name for n in params.networks], "network"),
+            "sub_network": coordinate("sub_network", subs, "network and sub-network"),
         },
     )
 

@@ -1,0 +1,269 @@
+"""One function per figure: products in, Figure out."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from retrograd.papers.saxe2022_neural_race.data import (
+    N_ITEMS,
+    N_OUT,
+    XOR_X,
+    XOR_Y,
+    by,
+    untrained,
+)
+
+Products = Mapping[str, xr.Dataset]
+TRAINED, UNTRAINED = "C0", "C3"
+FRACTION = "fraction of trained pairs K/M"
+ERROR = "error of a pair, ½|Y − ŷ|²"
+
+
+def fig1(products: Products) -> Figure:
+    """XoR: what the ReLU units become, and the losses; the contextual task."""
+    simulated, theory = products["gating"], products["gating_theory"]
+    figure = Figure(figsize=(10, 3.4))
+    plane, xor, contextual = figure.subplots(1, 3)
+    _cells(plane, simulated)
+    for name, color, label in (
+        ("relu", "C0", "ReLU network"),
+        ("gated", "C2", "gated linear network"),
+        ("linear", "0.5", "linear network"),
+    ):
+        runs = simulated["xor_loss"].sel(network=name).isel(seed=slice(10))
+        lines = xor.plot(runs["epoch"], runs.T, color=color, alpha=0.35, linewidth=0.8)
+        lines[0].set_label(f"{label}, {runs.sizes['seed']} seeds")
+        if name == "linear":
+            continue
+        law = theory["xor_loss"].sel(network=name)
+        text = "closed form, $a_0$ fitted" if name == "relu" else None
+        xor.plot(law["epoch"], law, "k--", linewidth=1, label=text)
+    xor.set(xlabel="epoch", ylabel="loss", title="XoR")
+    xor.legend(loc="lower left")
+    for paths, label in ((1, "one path, always on"), (2, "a path per context")):
+        loss, law = (p["contextual_loss"].sel(paths=paths) for p in (simulated, theory))
+        color = {1: "0.5", 2: "C2"}[paths]
+        contextual.plot(loss["contextual_epoch"], loss, ".", color=color, label=label)
+        text = "closed form" if paths == 2 else None
+        contextual.plot(law["contextual_epoch"], law, "k--", linewidth=1, label=text)
+    contextual.set(xlabel="epoch", ylabel="loss", title="contextual task", ylim=(0, None))
+    contextual.legend()
+    return figure
+
+
+def fig2(products: Products) -> Figure:
+    """The routing network: losses, singular values, representation and outputs."""
+    runs, theory = products["routing"].isel(condition=0), products["routing_theory"]
+    exact = products["decoupled"].isel(network=0, sub_network=0)
+    figure = Figure(figsize=(10, 8.6))
+    grid = figure.add_gridspec(2, 2, height_ratios=(1, 1.25))
+    loss, strengths, gram, outputs = (
+        figure.add_subplot(grid[i, j]) for i in (0, 1) for j in (0, 1)
+    )
+    shown = exact.sel(epoch=slice(None, int(runs["epoch"][-1])))
+    random = loss.plot(runs["epoch"], runs["loss"].T, "C0", alpha=0.35, linewidth=0.8)
+    random[0].set_label(f"random weights, {runs.sizes['seed']} seeds")
+    loss.plot(theory["epoch"], theory["loss"], "k--", label="reduction, $b_0$ = σ₀/2.5")
+    loss.plot(theory["epoch"], theory["loss_flow"], "k:", label="its limit of small steps")
+    loss.plot(shown["epoch"], shown["loss"], "C1o", label="decoupled weights")
+    loss.set(xlabel="epoch", ylabel="loss, sum over trained pairs")
+    loss.legend()
+    for name, color, label in (("sv_hidden", "C2", "hidden"), ("sv_in", "C4", "input")):
+        values = runs[name].transpose("sv_epoch", "seed", "mode")
+        flat = values.values.reshape(values.sizes["sv_epoch"], -1)
+        lines = strengths.plot(values["sv_epoch"], flat, color, alpha=0.3, linewidth=0.7)
+        lines[0].set_label(f"{label} matrix, all seeds and modes")
+        law = strengths.plot(theory["sv_epoch"], theory[name].T, "k--", linewidth=1)
+        if name == "sv_in":
+            law[0].set_label("reduction")
+    strengths.set(xlabel="epoch", ylabel="singular value")
+    strengths.legend()
+    portrait = products["routing"].isel(portrait=0)
+    _gram(gram, portrait)
+    gram.set_title("similarity in the first hidden layer")
+    _outputs(outputs, portrait)
+    outputs.set_title("outputs of all pairs (framed: trained)")
+    return figure
+
+
+def fig3(products: Products) -> Figure:
+    """Sharing: speed, exactness, the race, and zero-shot by trained fraction."""
+    theory, fractions = products["sharing_theory"], products["fractions"]
+    figure = Figure(figsize=(9.4, 6.8))
+    (alone, exact), (race, error) = figure.subplots(2, 2)
+    for i, root in enumerate(theory["root"].values):
+        curve, share = theory["strength"].sel(root=root), theory["share"].sel(root=root)
+        alone.plot(curve["time"], curve, f"C{i}", label=f"P = {root**2}")
+        race.plot(share["step"], share, f"C{i}", label=f"P = {root**2}")
+    alone.set(xlabel="time t/τ", ylabel="$B_2 B_1^2 / S$", xscale="log")
+    alone.set_xlim(left=2)
+    alone.set_title("networks whose P pairs share a hidden matrix")
+    race.set(xlabel="step", ylabel="part of the mode", title="sub-networks in one network")
+    simulated, reduced = products["decoupled"], products["decoupled_theory"]
+    for i, name in enumerate(simulated["network"].values):
+        law, found = (p["loss"].sel(network=name) for p in (reduced, simulated))
+        start = float(law[0])
+        exact.plot(law["epoch"], law / start, f"C{i}-", linewidth=1)
+        exact.plot(found["epoch"], found / start, f"C{i}.", label=name)
+    exact.set(xlabel="epoch", ylabel="loss / initial loss", yscale="log", ylim=(1e-8, 2))
+    exact.set_title("weight matrices (dots), reduced map (lines)")
+    _mean_sd(error, "fraction", fractions["trained_error"], TRAINED, "trained pairs")
+    _mean_sd(error, "fraction", untrained(fractions, "error"), UNTRAINED, "untrained pairs")
+    error.axhline(122, color="0.6", linewidth=1, linestyle=":", label="zero output")
+    error.set(xlabel=FRACTION, ylabel=ERROR)
+    for axes in (alone, exact, race, error):
+        axes.legend()
+    return figure
+
+
+def fig4(products: Products) -> Figure:
+    """Initial scale, from rich to lazy: losses, errors, representations and outputs."""
+    runs = products["scales"]
+    figure = Figure(figsize=(11, 9.2))
+    rows: Any = figure.subfigures(3, 1, height_ratios=(1.05, 1, 1.25))
+    top, middle, bottom = rows
+    loss, error = top.subplots(1, 2)
+    for i, sigma_0 in enumerate(runs["sigma_0"].values):
+        curves = runs["loss"].isel(condition=i)
+        lines = loss.plot(curves["epoch"], curves.T, f"C{i}", alpha=0.7, linewidth=0.8)
+        lines[0].set_label(f"σ₀ = {sigma_0:g}")
+    loss.set(xlabel="epoch", ylabel="loss, sum over trained pairs")
+    loss.legend()
+    _mean_sd(error, "sigma_0", runs["trained_error"], TRAINED, "trained pairs")
+    _mean_sd(error, "sigma_0", untrained(runs, "error"), UNTRAINED, "untrained pairs")
+    error.axhline(122, color="0.6", linewidth=1, linestyle=":", label="zero output")
+    error.set(xlabel="initial singular values σ₀", ylabel=ERROR)
+    error.legend()
+    count = runs.sizes["portrait"]
+    panels: Any = zip(
+        middle.subplots(1, count), bottom.subplots(1, count), range(count), strict=True
+    )
+    for gram, outputs, i in panels:
+        portrait = runs.isel(portrait=i)
+        _gram(gram, portrait)
+        gram.set_title(f"similarity, σ₀ = {float(portrait['portrait']):g}")
+        _outputs(outputs, portrait)
+        outputs.set_title(f"outputs, σ₀ = {float(portrait['portrait']):g}")
+    return figure
+
+
+def fig5(products: Products) -> Figure:
+    """Images, linear networks: test accuracy by trained fraction, error rate by gain."""
+    images = products["images"]
+    linear = images.isel(condition=np.flatnonzero(images["leaky"] == 0))
+    figure = Figure(figsize=(8.4, 3.5))
+    accuracy, rate = figure.subplots(1, 2)
+    small = linear.isel(condition=np.flatnonzero(linear["gain"] == 0.1))
+    _accuracies(accuracy, small, "o-", "")
+    accuracy.set(title="initial weights of gain 0.1")
+    # The fraction at which the gain is varied.
+    varied = float(linear["fraction"][np.flatnonzero(linear["gain"] != 0.1)[0]])
+    gains = linear.isel(condition=np.flatnonzero(linear["fraction"] == varied))
+    for kind, color in (("trained", TRAINED), ("untrained", UNTRAINED)):
+        error_rate = 1 - gains[f"{kind}_accuracy"]
+        _mean_sd(rate, "gain", error_rate, color, f"{kind} pairs", standard_error=True)
+    rate.set(xlabel="gain of the initial weights", xscale="log", ylim=(0, 1))
+    rate.set(ylabel="test error rate", title=f"{varied:.3g} of all pairs trained")
+    rate.legend()
+    return figure
+
+
+def fig6(products: Products) -> Figure:
+    """Images, leaky ReLU units: test accuracy by trained fraction; single runs."""
+    images, relaxed = products["images"], products["relaxed"]
+    figure = Figure(figsize=(8.4, 3.5))
+    accuracy, single = figure.subplots(1, 2)
+    for leaky, style, text in ((0, "o--", ", linear"), (1, "s-", ", leaky ReLU")):
+        chosen = (images["leaky"] == leaky) & (images["gain"] == 0.1)
+        _accuracies(accuracy, images.isel(condition=np.flatnonzero(chosen)), style, text)
+    for kind, color in (("trained", TRAINED), ("untrained", UNTRAINED)):
+        both = by("leaky", relaxed[f"{kind}_accuracy"])
+        single.plot([0, 1], both.T, color=color, alpha=0.35, linewidth=0.8)
+        single.plot([0, 1], both.mean("seed"), "o-", color=color, label=f"{kind} pairs")
+    single.set(xticks=[0, 1], xticklabels=["linear", "leaky ReLU"], ylim=(0, 1))
+    fraction = float(relaxed["fraction"][0])
+    seeds = relaxed.sizes["seed"]
+    single.set_title(f"{fraction:.3g} of all pairs trained, {seeds} seeds and mean")
+    single.set_ylabel("test accuracy")
+    single.legend(loc="lower center")
+    return figure
+
+
+# ---- parts -----------------------------------------------------------------------------
+
+
+def _cells(axes: Axes, simulated: xr.Dataset) -> None:
+    """Examples of XoR and the first-layer weights, by the sign of the second layer."""
+    W1, w2 = simulated["W1_end"].values, simulated["w2_end"].values
+    for sign, color, label in ((1, "C0", "$w_2 > 0$"), (-1, "C3", "$w_2 < 0$")):
+        rows, label_x = W1[np.sign(w2) == sign], "y = +1" if sign > 0 else "y = −1"
+        axes.plot(*rows.T, "x", color=color, label=f"units, {label}", rasterized=True)
+        axes.plot(*XOR_X[sign == XOR_Y].T, "o", color=color, label=label_x, markersize=8)
+    axes.set(xlabel="$x_1$", ylabel="$x_2$", title="units of the ReLU network", aspect=1)
+    axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
+    axes.legend(loc="center", ncols=2, columnspacing=0.8, handletextpad=0.2)
+
+
+def _gram(axes: Axes, portrait: xr.Dataset) -> None:
+    gram = portrait["gram"].values
+    image = axes.imshow(gram, cmap="RdBu_r", vmin=-abs(gram).max(), vmax=abs(gram).max())
+    lines = np.arange(0, len(gram) + 1, N_ITEMS) - 0.5
+    axes.set(xticks=lines, yticks=lines, xticklabels=[], yticklabels=[])
+    axes.set(xlabel="input domain and item", ylabel="input domain and item")
+    axes.grid(color="k", linewidth=0.4, alpha=0.6)
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+
+
+def _outputs(axes: Axes, portrait: xr.Dataset) -> None:
+    outputs, mask = portrait["prediction"].values, portrait["mask"].values
+    limit = abs(outputs).max()
+    image = axes.imshow(outputs, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set(xticks=[], yticks=[], xlabel="input domain and item")
+    axes.set_ylabel("output domain and feature")
+    axes.grid(visible=False)
+    for i, j in np.argwhere(mask == 1):
+        corner = (i * N_ITEMS - 0.5, j * N_OUT - 0.5)
+        axes.add_patch(Rectangle(corner, N_ITEMS, N_OUT, fill=False, linewidth=1))
+    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+
+
+def _mean_sd(
+    axes: Axes,
+    along: str,
+    values: xr.DataArray,
+    color: str,
+    label: str,
+    standard_error: bool = False,
+    style: str = "o-",
+) -> None:
+    """Mean and standard deviation, or error, over seeds, where there is a value."""
+    values = by(along, values).dropna(along, how="all").sortby(along)
+    spread = values.std("seed")
+    if standard_error:
+        spread = spread / np.sqrt(values.sizes["seed"])
+    mean, filled = values.mean("seed"), "none" if style.endswith("--") else "full"
+    axes.errorbar(
+        mean[along],
+        mean,
+        spread,
+        fmt=style,
+        color=color,
+        capsize=3,
+        label=label,
+        fillstyle=filled,
+    )
+
+
+def _accuracies(axes: Axes, runs: xr.Dataset, style: str, text: str) -> None:
+    for kind, color in (("trained", TRAINED), ("untrained", UNTRAINED)):
+        values = untrained(runs, "accuracy") if kind == "untrained" else None
+        values = runs["trained_accuracy"] if values is None else values
+        label = f"{kind} pairs{text}"
+        _mean_sd(axes, "fraction", values, color, label, standard_error=True, style=style)
+    axes.set(xlabel=FRACTION, ylabel="test accuracy, mean ± s.e.", ylim=(0, 1))
+    axes.legend()

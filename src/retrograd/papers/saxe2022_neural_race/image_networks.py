@@ -132,9 +132,11 @@ class ImageNetworks:
         report(self.step - start)
 
     def _descend(self, gradients: dict[str, Tensor]) -> None:
+        left = self.params.steps - self.step
+        part = min(1.0, left / self.params.anneal) if self.params.anneal else 1.0
         for name, gradient in gradients.items():
             velocity = self._velocity[name].mul_(self.params.momentum).add_(gradient)
-            self.weights[name].addcmul_(velocity, self._lr[name], value=-1)
+            self.weights[name].addcmul_(velocity, self._lr[name], value=-part)
 
     def gradients(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Gradient of the loss of one batch, by weight; keeps the loss (seed, condition).

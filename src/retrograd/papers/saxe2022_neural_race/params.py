@@ -247,6 +247,8 @@ class Images(SampledParameters):
     """images per step; each passes through all input domains"""
     steps: Size
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    anneal: Annotated[int, Field(ge=0)] = 0
+    """last steps, over which the learning rate falls linearly to 0; none in the paper"""
     records: Annotated[int, Field(ge=2)] = 40
     """log-spaced steps whose loss is recorded"""
 
@@ -260,6 +262,8 @@ class Images(SampledParameters):
         leaky = [network.leaky for network in self.networks]
         if leaky != sorted(leaky):
             raise ValueError("networks: linear ones must come before leaky ones")
+        if self.anneal > self.steps:
+            raise ValueError(f"anneal: there are only steps = {self.steps}")
         if self.features and self.data != "cifar10":
             raise ValueError("features: the frozen network is that of cifar10")
         return self

@@ -389,9 +389,15 @@ def sharing(params: Sharing, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
         {
             "half_time": variable("root", half, "time to half of the mode", "τ"),
             "strength": variable(
-                ("root", "time"), np.stack(alone) / params.s, "B2 B1²/S, alone"
+                ("root", "time"),
+                (np.stack(alone) / params.s).astype(np.float32),
+                "B2 B1²/S, alone",
             ),
-            "share": variable(("root", "step"), shares, "part of the mode, in the race"),
+            "share": variable(
+                ("root", "step"),
+                shares.astype(np.float32),
+                "part of the mode, in the race",
+            ),
         },
         {
             "root": data.coordinate("root", params.roots, "√P, pairs per outer matrix"),

@@ -158,7 +158,7 @@ def routing(params: Routing, inputs: Nothing, device: "torch.device") -> xr.Data
 
 
 def _dynamics(loss: Array, epochs: list[int]) -> dict[str, xr.Variable]:
-    """The loss (seed, condition, every epoch), at some epochs, and what marks its course."""
+    """The loss (seed, condition, every epoch) at some epochs, and what marks its course."""
     run = ("seed", "condition")
     half = "first epoch at which the loss is below half its start; −1 if none"
     return {
