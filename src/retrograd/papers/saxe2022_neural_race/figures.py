@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from retrograd.papers.saxe2022_neural_race.data import (
     N_ITEMS,
@@ -35,16 +37,15 @@ def fig1(products: Products) -> Figure:
         ("gated", "C2", "gated linear network"),
         ("linear", "0.5", "linear network"),
     ):
-        runs = simulated["xor_loss"].sel(network=name).isel(seed=slice(10))
-        lines = xor.plot(runs["epoch"], runs.T, color=color, alpha=0.35, linewidth=0.8)
-        lines[0].set_label(f"{label}, {runs.sizes['seed']} seeds")
+        runs = simulated["xor_loss"].sel(network=name)
+        _bundle(xor, runs["epoch"], runs.T, color, f"{label}, {runs.sizes['seed']} seeds")
         if name == "linear":
             continue
         law = theory["xor_loss"].sel(network=name)
         text = "closed form, $a_0$ fitted" if name == "relu" else None
         xor.plot(law["epoch"], law, "k--", linewidth=1, label=text)
     xor.set(xlabel="epoch", ylabel="loss", title="XoR")
-    xor.legend(loc="lower left")
+    xor.legend(loc="center right")
     for paths, label in ((1, "one path, always on"), (2, "a path per context")):
         loss, law = (p["contextual_loss"].sel(paths=paths) for p in (simulated, theory))
         color = {1: "0.5", 2: "C2"}[paths]
@@ -66,8 +67,8 @@ def fig2(products: Products) -> Figure:
         figure.add_subplot(grid[i, j]) for i in (0, 1) for j in (0, 1)
     )
     shown = exact.sel(epoch=slice(None, int(runs["epoch"][-1])))
-    random = loss.plot(runs["epoch"], runs["loss"].T, "C0", alpha=0.35, linewidth=0.8)
-    random[0].set_label(f"random weights, {runs.sizes['seed']} seeds")
+    label = f"random weights, {runs.sizes['seed']} seeds"
+    _bundle(loss, runs["epoch"], runs["loss"].T, "C0", label)
     loss.plot(theory["epoch"], theory["loss"], "k--", label="reduction, $b_0$ = σ₀/2.5")
     loss.plot(theory["epoch"], theory["loss_flow"], "k:", label="its limit of small steps")
     loss.plot(shown["epoch"], shown["loss"], "C1o", label="decoupled weights")
@@ -76,13 +77,13 @@ def fig2(products: Products) -> Figure:
     for name, color, label in (("sv_hidden", "C2", "hidden"), ("sv_in", "C4", "input")):
         values = runs[name].transpose("sv_epoch", "seed", "mode")
         flat = values.values.reshape(values.sizes["sv_epoch"], -1)
-        lines = strengths.plot(values["sv_epoch"], flat, color, alpha=0.3, linewidth=0.7)
-        lines[0].set_label(f"{label} matrix, all seeds and modes")
-        law = strengths.plot(theory["sv_epoch"], theory[name].T, "k--", linewidth=1)
+        label = f"{label} matrix, all seeds and modes"
+        _bundle(strengths, values["sv_epoch"], flat, color, label)
+        law = strengths.plot(theory["sv_epoch"], theory[name].T, "k.")
         if name == "sv_in":
             law[0].set_label("reduction")
     strengths.set(xlabel="epoch", ylabel="singular value")
-    strengths.legend()
+    strengths.legend(loc="center right")
     portrait = products["routing"].isel(portrait=0)
     _gram(gram, portrait)
     gram.set_title("similarity in the first hidden layer")
@@ -101,9 +102,9 @@ def fig3(products: Products) -> Figure:
         alone.plot(curve["time"], curve, f"C{i}", label=f"P = {root**2}")
         race.plot(share["step"], share, f"C{i}", label=f"P = {root**2}")
     alone.set(xlabel="time t/τ", ylabel="$B_2 B_1^2 / S$", xscale="log")
-    alone.set_xlim(left=2)
     alone.set_title("networks whose P pairs share a hidden matrix")
     race.set(xlabel="step", ylabel="part of the mode", title="sub-networks in one network")
+    race.set(xscale="log", yscale="log", ylim=(1e-4, 2))
     simulated, reduced = products["decoupled"], products["decoupled_theory"]
     for i, name in enumerate(simulated["network"].values):
         law, found = (p["loss"].sel(network=name) for p in (reduced, simulated))
@@ -118,6 +119,7 @@ def fig3(products: Products) -> Figure:
     error.set(xlabel=FRACTION, ylabel=ERROR)
     for axes in (alone, exact, race, error):
         axes.legend()
+        axes.minorticks_off()
     return figure
 
 
@@ -130,8 +132,7 @@ def fig4(products: Products) -> Figure:
     loss, error = top.subplots(1, 2)
     for i, sigma_0 in enumerate(runs["sigma_0"].values):
         curves = runs["loss"].isel(condition=i)
-        lines = loss.plot(curves["epoch"], curves.T, f"C{i}", alpha=0.7, linewidth=0.8)
-        lines[0].set_label(f"σ₀ = {sigma_0:g}")
+        _bundle(loss, curves["epoch"], curves.T, f"C{i}", f"σ₀ = {sigma_0:g}", alpha=0.7)
     loss.set(xlabel="epoch", ylabel="loss, sum over trained pairs")
     loss.legend()
     _mean_sd(error, "sigma_0", runs["trained_error"], TRAINED, "trained pairs")
@@ -143,11 +144,12 @@ def fig4(products: Products) -> Figure:
     panels: Any = zip(
         middle.subplots(1, count), bottom.subplots(1, count), range(count), strict=True
     )
+    largest = float(abs(runs["prediction"]).max())
     for gram, outputs, i in panels:
-        portrait = runs.isel(portrait=i)
-        _gram(gram, portrait)
+        portrait, scale = runs.isel(portrait=i), i == count - 1
+        _gram(gram, portrait, scale)
         gram.set_title(f"similarity, σ₀ = {float(portrait['portrait']):g}")
-        _outputs(outputs, portrait)
+        _outputs(outputs, portrait, scale, largest)
         outputs.set_title(f"outputs, σ₀ = {float(portrait['portrait']):g}")
     return figure
 
@@ -183,9 +185,10 @@ def fig6(products: Products) -> Figure:
         _accuracies(accuracy, images.isel(condition=np.flatnonzero(chosen)), style, text)
     for kind, color in (("trained", TRAINED), ("untrained", UNTRAINED)):
         both = by("leaky", relaxed[f"{kind}_accuracy"])
-        single.plot([0, 1], both.T, color=color, alpha=0.35, linewidth=0.8)
+        _bundle(single, [0, 1], both.T, color, None)
         single.plot([0, 1], both.mean("seed"), "o-", color=color, label=f"{kind} pairs")
     single.set(xticks=[0, 1], xticklabels=["linear", "leaky ReLU"], ylim=(0, 1))
+    single.set_xlim(-0.2, 1.2)
     fraction = float(relaxed["fraction"][0])
     seeds = relaxed.sizes["seed"]
     single.set_title(f"{fraction:.3g} of all pairs trained, {seeds} seeds and mean")
@@ -202,34 +205,55 @@ def _cells(axes: Axes, simulated: xr.Dataset) -> None:
     W1, w2 = simulated["W1_end"].values, simulated["w2_end"].values
     for sign, color, label in ((1, "C0", "$w_2 > 0$"), (-1, "C3", "$w_2 < 0$")):
         rows, label_x = W1[np.sign(w2) == sign], "y = +1" if sign > 0 else "y = −1"
-        axes.plot(*rows.T, "x", color=color, label=f"units, {label}", rasterized=True)
+        axes.plot(*rows.T, "x", color=color, label=f"units, {label}")
         axes.plot(*XOR_X[sign == XOR_Y].T, "o", color=color, label=label_x, markersize=8)
     axes.set(xlabel="$x_1$", ylabel="$x_2$", title="units of the ReLU network", aspect=1)
-    axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6))
-    axes.legend(loc="center", ncols=2, columnspacing=0.8, handletextpad=0.2)
+    axes.set(xlim=(-1.4, 1.4), ylim=(-1.4, 2.2))
+    axes.legend(loc="upper center", ncols=2, columnspacing=0.8, handletextpad=0.2)
 
 
-def _gram(axes: Axes, portrait: xr.Dataset) -> None:
-    gram = portrait["gram"].values
-    image = axes.imshow(gram, cmap="RdBu_r", vmin=-abs(gram).max(), vmax=abs(gram).max())
+def _bundle(
+    axes: Axes, x: Any, runs: Any, color: str, label: str | None, alpha: float = 0.35
+) -> None:
+    """Thin lines of many runs (x, run), with an opaque one for the legend."""
+    lines = [np.column_stack([x, run]) for run in np.asarray(runs).T]
+    axes.add_collection(LineCollection(lines, color=color, alpha=alpha, linewidth=0.8))
+    axes.autoscale_view()
+    if label:
+        axes.plot([], [], color=color, label=label)
+
+
+def _gram(axes: Axes, portrait: xr.Dataset, scale: bool = True) -> None:
+    gram = portrait["gram"].values / abs(portrait["gram"].values).max()
+    image = axes.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
     lines = np.arange(0, len(gram) + 1, N_ITEMS) - 0.5
     axes.set(xticks=lines, yticks=lines, xticklabels=[], yticklabels=[])
     axes.set(xlabel="input domain and item", ylabel="input domain and item")
     axes.grid(color="k", linewidth=0.4, alpha=0.6)
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    if scale:
+        _scale(axes, image, "similarity / largest")
 
 
-def _outputs(axes: Axes, portrait: xr.Dataset) -> None:
+def _outputs(
+    axes: Axes, portrait: xr.Dataset, scale: bool = True, largest: float | None = None
+) -> None:
     outputs, mask = portrait["prediction"].values, portrait["mask"].values
-    limit = abs(outputs).max()
-    image = axes.imshow(outputs, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    limit = largest or abs(outputs).max()
+    look: Any = {"cmap": "RdBu_r", "interpolation": "none", "aspect": "auto"}
+    image = axes.imshow(outputs, vmin=-limit, vmax=limit, **look)
     axes.set(xticks=[], yticks=[], xlabel="input domain and item")
     axes.set_ylabel("output domain and feature")
     axes.grid(visible=False)
     for i, j in np.argwhere(mask == 1):
         corner = (i * N_ITEMS - 0.5, j * N_OUT - 0.5)
         axes.add_patch(Rectangle(corner, N_ITEMS, N_OUT, fill=False, linewidth=1))
-    axes.figure.colorbar(image, ax=axes, shrink=0.8)
+    if scale:
+        _scale(axes, image, "output")
+
+
+def _scale(axes: Axes, image: Any, label: str) -> None:
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, label=label)
+    bar.ax.yaxis.set_major_locator(MaxNLocator(5))
 
 
 def _mean_sd(

@@ -189,12 +189,12 @@ class Sharing(Parameters):
     b_0: Positive
     """b₀ of the networks that learn alone"""
     times: Annotated[int, Field(ge=2)]
-    """equally spaced times, up to twice the half-time of the slowest"""
+    """log-spaced times of the curves, up to twice the half-time of the slowest"""
     race_b_0: Positive
     """b₀ of every sub-network in the race"""
     race_lr: Positive
     """learning rate of the race"""
-    race_steps: Size
+    race_steps: Annotated[int, Field(ge=10)]
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

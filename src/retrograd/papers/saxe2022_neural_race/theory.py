@@ -374,16 +374,17 @@ def sharing(params: Sharing, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
             for course in courses
         ]
     )
-    times = np.linspace(0, 2 * half.max(), params.times)
+    times = np.geomspace(half.min() / 10, 2 * half.max(), params.times)
     s = np.array([params.s])
     alone = [
         reduced_flow(params.b_0, s, [sub], 1 / params.M**2, times).prod(-2)[:, 0, 0]
         for sub in subs
     ]
-    steps = sorted(
-        {round(step) for step in np.linspace(0, params.race_steps, params.times)}
+    steps = np.geomspace(10, params.race_steps, params.times).round().astype(int)
+    steps = np.unique(steps)
+    race = reduced_map(
+        params.race_b_0, s, subs, step_constant(params.race_lr), steps.tolist()
     )
-    race = reduced_map(params.race_b_0, s, subs, step_constant(params.race_lr), steps)
     shares = race.prod(-2)[..., 0].T / params.s
     return xr.Dataset(
         {
@@ -402,6 +403,6 @@ def sharing(params: Sharing, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
         {
             "root": data.coordinate("root", params.roots, "√P, pairs per outer matrix"),
             "time": variable("time", times, "time", "τ"),
-            "step": data.coordinate("step", np.array(steps), "step of the race"),
+            "step": data.coordinate("step", steps, "step of the race"),
         },
     )
