@@ -8,8 +8,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D
 
 from retrograd.papers.saxe2022_neural_race.data import (
     N_ITEMS,
@@ -17,6 +19,7 @@ from retrograd.papers.saxe2022_neural_race.data import (
     XOR_X,
     XOR_Y,
     by,
+    crossing_epoch,
     untrained,
 )
 
@@ -32,20 +35,22 @@ def fig1(products: Products) -> Figure:
     figure = Figure(figsize=(10, 3.4))
     plane, xor, contextual = figure.subplots(1, 3)
     _cells(plane, simulated)
-    for name, color, label in (
-        ("relu", "C0", "ReLU network"),
-        ("gated", "C2", "gated linear network"),
-        ("linear", "0.5", "linear network"),
+    # Shown until twice the time at which the loss is halved: nothing happens later.
+    half = crossing_epoch(theory["xor_loss"].sel(network="relu"), 0.25)
+    early = {"epoch": slice(None, 2 * float(half))}
+    curves, laws = (p["xor_loss"].sel(early) for p in (simulated, theory))
+    seeds = curves.sizes["seed"]
+    for name, color, count, label in (
+        ("relu", "C0", seeds, f"ReLU network, {seeds} seeds"),
+        ("gated", "C2", 1, "gated linear network"),
+        ("linear", "0.5", 1, "linear network"),
     ):
-        runs = simulated["xor_loss"].sel(network=name)
-        _bundle(xor, runs["epoch"], runs.T, color, f"{label}, {runs.sizes['seed']} seeds")
-        if name == "linear":
-            continue
-        law = theory["xor_loss"].sel(network=name)
-        text = "closed form, $a_0$ fitted" if name == "relu" else None
-        xor.plot(law["epoch"], law, "k--", linewidth=1, label=text)
+        runs = curves.sel(network=name).isel(seed=slice(count))
+        _bundle(xor, runs["epoch"], runs.T, color, label, alpha=0.35 if count > 1 else 1)
+    law = laws.sel(network="relu")
+    xor.plot(law["epoch"], law, "k--", linewidth=1, label="closed form, $a_0$ fitted")
     xor.set(xlabel="epoch", ylabel="loss", title="XoR")
-    xor.legend(loc="center right")
+    xor.legend(loc="center left")
     for paths, label in ((1, "one path, always on"), (2, "a path per context")):
         loss, law = (p["contextual_loss"].sel(paths=paths) for p in (simulated, theory))
         color = {1: "0.5", 2: "C2"}[paths]
@@ -68,16 +73,17 @@ def fig2(products: Products) -> Figure:
     )
     shown = exact.sel(epoch=slice(None, int(runs["epoch"][-1])))
     label = f"random weights, {runs.sizes['seed']} seeds"
-    _bundle(loss, runs["epoch"], runs["loss"].T, "C0", label)
+    every_other = runs["loss"].isel(epoch=slice(None, None, 2))
+    _bundle(loss, every_other["epoch"], every_other.T, "C0", label)
     loss.plot(theory["epoch"], theory["loss"], "k--", label="reduction, $b_0$ = σ₀/2.5")
     loss.plot(theory["epoch"], theory["loss_flow"], "k:", label="its limit of small steps")
     loss.plot(shown["epoch"], shown["loss"], "C1o", label="decoupled weights")
     loss.set(xlabel="epoch", ylabel="loss, sum over trained pairs")
     loss.legend()
     for name, color, label in (("sv_hidden", "C2", "hidden"), ("sv_in", "C4", "input")):
-        values = runs[name].transpose("sv_epoch", "seed", "mode")
+        values = runs[name].isel(seed=slice(3)).transpose("sv_epoch", "seed", "mode")
         flat = values.values.reshape(values.sizes["sv_epoch"], -1)
-        label = f"{label} matrix, all seeds and modes"
+        label = f"{label} matrix, all modes of {values.sizes['seed']} seeds"
         _bundle(strengths, values["sv_epoch"], flat, color, label)
         law = strengths.plot(theory["sv_epoch"], theory[name].T, "k.")
         if name == "sv_in":
@@ -109,6 +115,7 @@ def fig3(products: Products) -> Figure:
     for i, name in enumerate(simulated["network"].values):
         law, found = (p["loss"].sel(network=name) for p in (reduced, simulated))
         start = float(law[0])
+        law, found = (p.where(p > 1e-8 * start, drop=True) for p in (law, found))
         exact.plot(law["epoch"], law / start, f"C{i}-", linewidth=1)
         exact.plot(found["epoch"], found / start, f"C{i}.", label=name)
     exact.set(xlabel="epoch", ylabel="loss / initial loss", yscale="log", ylim=(1e-8, 2))
@@ -131,7 +138,7 @@ def fig4(products: Products) -> Figure:
     top, middle, bottom = rows
     loss, error = top.subplots(1, 2)
     for i, sigma_0 in enumerate(runs["sigma_0"].values):
-        curves = runs["loss"].isel(condition=i)
+        curves = runs["loss"].isel(condition=i, seed=slice(2))
         _bundle(loss, curves["epoch"], curves.T, f"C{i}", f"σ₀ = {sigma_0:g}", alpha=0.7)
     loss.set(xlabel="epoch", ylabel="loss, sum over trained pairs")
     loss.legend()
@@ -203,6 +210,8 @@ def fig6(products: Products) -> Figure:
 def _cells(axes: Axes, simulated: xr.Dataset) -> None:
     """Examples of XoR and the first-layer weights, by the sign of the second layer."""
     W1, w2 = simulated["W1_end"].values, simulated["w2_end"].values
+    size = np.linalg.norm(W1, axis=1)
+    W1, w2 = (w[size > size.max() / 20] for w in (W1, w2))  # others are a dot at 0
     for sign, color, label in ((1, "C0", "$w_2 > 0$"), (-1, "C3", "$w_2 < 0$")):
         rows, label_x = W1[np.sign(w2) == sign], "y = +1" if sign > 0 else "y = −1"
         axes.plot(*rows.T, "x", color=color, label=f"units, {label}")
@@ -226,10 +235,12 @@ def _bundle(
 def _gram(axes: Axes, portrait: xr.Dataset, scale: bool = True) -> None:
     gram = portrait["gram"].values / abs(portrait["gram"].values).max()
     image = axes.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
-    lines = np.arange(0, len(gram) + 1, N_ITEMS) - 0.5
-    axes.set(xticks=lines, yticks=lines, xticklabels=[], yticklabels=[])
+    end = len(gram) - 0.5
+    borders = np.arange(N_ITEMS, len(gram), N_ITEMS) - 0.5
+    axes.hlines(borders, -0.5, end, colors="k", linewidth=0.4, alpha=0.6)
+    axes.vlines(borders, -0.5, end, colors="k", linewidth=0.4, alpha=0.6)
     axes.set(xlabel="input domain and item", ylabel="input domain and item")
-    axes.grid(color="k", linewidth=0.4, alpha=0.6)
+    axes.set(xticks=[], yticks=[])
     if scale:
         _scale(axes, image, "similarity / largest")
 
@@ -244,9 +255,12 @@ def _outputs(
     axes.set(xticks=[], yticks=[], xlabel="input domain and item")
     axes.set_ylabel("output domain and feature")
     axes.grid(visible=False)
-    for i, j in np.argwhere(mask == 1):
-        corner = (i * N_ITEMS - 0.5, j * N_OUT - 0.5)
-        axes.add_patch(Rectangle(corner, N_ITEMS, N_OUT, fill=False, linewidth=1))
+    square = Path.unit_rectangle().transformed(Affine2D().scale(N_ITEMS, N_OUT))
+    frames = [
+        square.transformed(Affine2D().translate(i * N_ITEMS - 0.5, j * N_OUT - 0.5))
+        for i, j in np.argwhere(mask == 1)
+    ]
+    axes.add_patch(PathPatch(Path.make_compound_path(*frames), fill=False))
     if scale:
         _scale(axes, image, "output")
 
