@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -27,6 +28,7 @@ Products = Mapping[str, xr.Dataset]
 TRAINED, UNTRAINED = "C0", "C3"
 FRACTION = "fraction of trained pairs K/M"
 ERROR = "error of a pair, ½|Y − ŷ|²"
+COLORS = colormaps["RdBu_r"].resampled(33)  # few, since a PNG has 256 in all
 
 
 def fig1(products: Products) -> Figure:
@@ -50,7 +52,7 @@ def fig1(products: Products) -> Figure:
     law = laws.sel(network="relu")
     xor.plot(law["epoch"], law, "k--", linewidth=1, label="closed form, $a_0$ fitted")
     xor.set(xlabel="epoch", ylabel="loss", title="XoR")
-    xor.legend(loc="center left")
+    xor.legend(loc="center right")
     for paths, label in ((1, "one path, always on"), (2, "a path per context")):
         loss, law = (p["contextual_loss"].sel(paths=paths) for p in (simulated, theory))
         color = {1: "0.5", 2: "C2"}[paths]
@@ -89,7 +91,7 @@ def fig2(products: Products) -> Figure:
         if name == "sv_in":
             law[0].set_label("reduction")
     strengths.set(xlabel="epoch", ylabel="singular value")
-    strengths.legend(loc="center right")
+    strengths.legend(loc="upper right", bbox_to_anchor=(1, 0.94))
     portrait = products["routing"].isel(portrait=0)
     _gram(gram, portrait)
     gram.set_title("similarity in the first hidden layer")
@@ -115,7 +117,8 @@ def fig3(products: Products) -> Figure:
     for i, name in enumerate(simulated["network"].values):
         law, found = (p["loss"].sel(network=name) for p in (reduced, simulated))
         start = float(law[0])
-        law, found = (p.where(p > 1e-8 * start, drop=True) for p in (law, found))
+        before_end = law.shift(epoch=1, fill_value=start) > 1e-8 * start
+        law, found = (p.where(before_end, drop=True) for p in (law, found))
         exact.plot(law["epoch"], law / start, f"C{i}-", linewidth=1)
         exact.plot(found["epoch"], found / start, f"C{i}.", label=name)
     exact.set(xlabel="epoch", ylabel="loss / initial loss", yscale="log", ylim=(1e-8, 2))
@@ -234,7 +237,7 @@ def _bundle(
 
 def _gram(axes: Axes, portrait: xr.Dataset, scale: bool = True) -> None:
     gram = portrait["gram"].values / abs(portrait["gram"].values).max()
-    image = axes.imshow(gram, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    image = axes.imshow(gram, cmap=COLORS, vmin=-1, vmax=1, interpolation="none")
     end = len(gram) - 0.5
     borders = np.arange(N_ITEMS, len(gram), N_ITEMS) - 0.5
     axes.hlines(borders, -0.5, end, colors="k", linewidth=0.4, alpha=0.6)
@@ -250,7 +253,7 @@ def _outputs(
 ) -> None:
     outputs, mask = portrait["prediction"].values, portrait["mask"].values
     limit = largest or abs(outputs).max()
-    look: Any = {"cmap": "RdBu_r", "interpolation": "none", "aspect": "auto"}
+    look: Any = {"cmap": COLORS, "interpolation": "none", "aspect": "auto"}
     image = axes.imshow(outputs, vmin=-limit, vmax=limit, **look)
     axes.set(xticks=[], yticks=[], xlabel="input domain and item")
     axes.set_ylabel("output domain and feature")

@@ -22,7 +22,7 @@ AT_ONCE = 1000  # images
 
 
 def frozen_network(
-    base: Labelled, device: torch.device, epochs: int = EPOCHS
+    base: Labelled, device: torch.device
 ) -> Callable[[NDArray[np.float32]], Tensor]:
     """Train on upright images, and give the function from images to features.
 
@@ -35,10 +35,10 @@ def frozen_network(
     _draw([blocks, head], int(rng.integers(2**62)))
     weights = [*blocks.parameters(), *head.parameters()]
     optimiser = torch.optim.SGD(weights, lr=LR, momentum=0.9, weight_decay=5e-4)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, epochs)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
     x = torch.from_numpy(base.x_train).view(-1, 3, 32, 32)
     y = torch.from_numpy(base.y_train)
-    for _ in range(epochs):
+    for _ in range(EPOCHS):
         for chosen in torch.from_numpy(rng.permutation(len(x))).split(BATCH):
             logits = head(blocks(x[chosen].to(device)))
             loss = nn.functional.cross_entropy(logits, y[chosen].to(device))
@@ -57,14 +57,16 @@ def frozen_network(
 
 
 def _draw(modules: list[nn.Module], seed: int) -> None:
-    """Draw all matrices from a generator of our own (He et al.), biases zero."""
+    """Draw all matrices from a generator of our own (He et al.); biases are zero."""
     generator = torch.Generator().manual_seed(seed)
     for module in modules:
-        for parameter in module.parameters():
+        for name, parameter in module.named_parameters():
             if parameter.ndim > 1:
                 drawn = torch.empty(parameter.shape)
                 nn.init.kaiming_normal_(drawn, generator=generator)
                 parameter.data.copy_(drawn)
+            elif name.endswith("bias"):
+                nn.init.zeros_(parameter)
 
 
 class _Residual(nn.Module):
