@@ -24,6 +24,7 @@ from retrograd.papers.saxe2022_neural_race.params import Images
 from retrograd.randomness import stream
 
 SLOPE = 0.01  # of a leaky ReLU below zero
+SMALLEST_P = 1e-37  # of a class: a smaller one would make the recorded loss infinite
 EVALUATED = 20_000_000  # logits at once, at most
 
 
@@ -179,7 +180,8 @@ class ImageNetworks:
         """Activities, and the slopes of leaky conditions; overwrites z."""
         if self._linear == self.C:
             return z, None
-        slope = torch.where(z[:, self._linear :] > 0, 1.0, SLOPE)
+        positive = (z[:, self._linear :] > 0).to(z.dtype)
+        slope = positive.mul_(1 - SLOPE).add_(SLOPE)
         return self._times_slope(z, slope), slope
 
     def _times_slope(self, values: Tensor, slope: Tensor | None) -> Tensor:
@@ -210,14 +212,15 @@ class ImageNetworks:
         W = self.weights["decoder"][:, c][seeds, pairs.outputs].view(S * M, -1, h)
         bias = self.weights["decoder_bias"][:, c][seeds, pairs.outputs]
         logits = torch.baddbmm(bias.view(S * M, 1, -1), hidden, W.mT)
-        log_p = logits.view(S, M, B, K, CLASSES).log_softmax(-1)
+        p = logits.view(S, M, B, K, CLASSES).softmax(-1)
         # The class that output j makes of y: (S, M, B, K, 1).
-        target = self.task.classes[pairs.outputs][:, :, None].expand(log_p.shape)
+        target = self.task.classes[pairs.outputs][:, :, None].expand(p.shape)
         target = target.gather(-1, y[:, None, :, None, None].expand(S, M, B, K, 1))
         scale = 1 / (B * K * M)
-        at_target = log_p.gather(-1, target)
-        self.losses[:, c] = -scale * at_target.sum((1, 2, 3, 4))
-        error = log_p.exp_().scatter_(-1, target, at_target.exp_() - 1).mul_(scale)
+        p_target = p.gather(-1, target)
+        log_p = p_target.clamp_min(SMALLEST_P).log_()
+        self.losses[:, c] = -scale * log_p.sum((1, 2, 3, 4))
+        error = p.scatter_(-1, target, p_target - 1).mul_(scale)
         error = error.view(S * M, B, -1)
         down = torch.bmm(error.mT, hidden).view(S, M * K, CLASSES, h)
         found["decoder"].append(down[seeds, pairs.places].sum(2))

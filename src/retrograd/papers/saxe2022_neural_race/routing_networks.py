@@ -71,6 +71,7 @@ class RoutingNetworks:
         names: of the runs, for error messages.
         device: where the tensors live.
         singular_values: record them.
+        keep_losses: keep the loss of every epoch, not only those recorded.
     """
 
     def __init__(
@@ -82,26 +83,30 @@ class RoutingNetworks:
         names: Sequence[str],
         device: torch.device,
         singular_values: bool = False,
+        keep_losses: bool = True,
     ) -> None:
         self.epoch = 0
         self._names, self._singular_values = names, singular_values
+        self._keep_losses = keep_losses
         self.M = mask.shape[-1]
         self._blocks = [_Blocks(w, self.M, device) for w in weights]
-        self._mask = torch.tensor(mask, device=device).mT[:, :, None, :, None]
-        self._target = torch.tensor(target, device=device)[:, None, :]
+        # Of all pairs, as their outputs: (run, output · feature, input · item).
+        self._target = torch.tensor(np.tile(target, (self.M, self.M)), device=device)
+        trained = np.kron(np.swapaxes(mask, 1, 2), np.ones(target.shape))
         per_pair = 1 / target.size
-        self._per_pair = per_pair
-        self._step = torch.tensor(2 * lr * per_pair, device=device)[:, None, None]
+        self._trained = torch.tensor(trained * per_pair, device=device)
+        rates = torch.tensor(lr, device=device)[:, None, None]
+        self._step = 2 * rates * self._trained
         self._losses: list[Tensor] = []
 
-    def _errors(self) -> Tensor:
-        """Y − O_j H I_i of trained pairs, 0 of others: (run, out, feature, in, item)."""
-        outputs = sum((b.outputs() for b in self._blocks[1:]), self._blocks[0].outputs())
-        pairs = outputs.view(len(self._names), self.M, N_OUT, self.M, N_ITEMS)
-        return (self._target - pairs).mul_(self._mask)
+    def _outputs(self) -> Tensor:
+        first, *others = (blocks.outputs() for blocks in self._blocks)
+        return sum(others, start=first)
 
     def _loss(self, errors: Tensor) -> Tensor:
-        return errors.flatten(1).square().sum(-1) * self._per_pair
+        """Loss (run,) by errors Y − O_j H I_i of all pairs."""
+        weighted = (errors * self._trained).view(len(self._names), 1, -1)
+        return torch.bmm(weighted, errors.view(len(self._names), -1, 1)).flatten()
 
     @torch.inference_mode()
     def advance_to(
@@ -114,31 +119,33 @@ class RoutingNetworks:
         """
         start = self.epoch
         while self.epoch < step:
-            errors = self._errors()
-            self._losses.append(self._loss(errors))
-            scaled = errors.view(len(self._names), self.M * N_OUT, -1).mul_(self._step)
+            errors = self._target - self._outputs()
+            if self._keep_losses:
+                self._losses.append(self._loss(errors))
+            errors *= self._step
             for blocks in self._blocks:
-                blocks.descend(scaled)
+                blocks.descend(errors)
             self.epoch += 1
         self._check_finite(start)
         report(self.epoch - start)
 
     def _check_finite(self, start: int) -> None:
-        if self.epoch == start:
-            return
-        losses = torch.stack(self._losses[start:])
+        losses = torch.stack([*self._losses[start:], self._now()])
         if not torch.isfinite(losses).all():
             epoch, run = (~torch.isfinite(losses)).nonzero()[0].tolist()
+            when = f"at epoch {start + epoch}" if self._keep_losses else "before the end"
             raise RetrogradError(
-                f"the run diverged: {self._names[run]}, the loss went non-finite at epoch "
-                f"{start + epoch}; lower the learning rate or sigma_0"
+                f"the run diverged: {self._names[run]}, the loss went non-finite {when}; "
+                "lower the learning rate or sigma_0"
             )
+
+    def _now(self) -> Tensor:
+        return self._loss(self._target - self._outputs())
 
     @torch.inference_mode()
     def losses(self) -> Array:
         """Loss at every epoch so far, the present one included: (run, epoch)."""
-        now = self._loss(self._errors())
-        return torch.stack([*self._losses, now], dim=-1).cpu().numpy()
+        return torch.stack([*self._losses, self._now()], dim=-1).cpu().numpy()
 
     @torch.inference_mode()
     def record(self) -> dict[str, Array]:
@@ -147,7 +154,7 @@ class RoutingNetworks:
         Singular values of the first domain's encoder and decoder and of the hidden
         matrix, in the first block of every sub-network, the largest ones.
         """
-        found = {"loss": self._loss(self._errors()).cpu().numpy()}
+        found = {"loss": self._now().cpu().numpy()}
         if self._singular_values:
             for name in ("sv_in", "sv_hidden", "sv_out"):
                 values = [self._largest(blocks, name) for blocks in self._blocks]
@@ -168,8 +175,7 @@ class RoutingNetworks:
     @torch.inference_mode()
     def predictions(self) -> Array:
         """O_j H I_i of every pair, (run, input, output, feature, item)."""
-        outputs = sum((b.outputs() for b in self._blocks[1:]), self._blocks[0].outputs())
-        pairs = outputs.view(len(self._names), self.M, N_OUT, self.M, N_ITEMS)
+        pairs = self._outputs().view(len(self._names), self.M, N_OUT, self.M, N_ITEMS)
         return pairs.permute(0, 3, 1, 2, 4).cpu().numpy()
 
     def grams(self) -> Array:

@@ -108,6 +108,7 @@ def routing(params: Routing, inputs: Nothing, device: "torch.device") -> xr.Data
         names,
         device,
         singular_values=bool(params.singular_values_every),
+        keep_losses=not params.errors_only,
     )
     every = params.record_every, params.singular_values_every
     epochs = data.record_epochs(params.epochs, *every)
