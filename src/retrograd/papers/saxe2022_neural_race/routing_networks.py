@@ -25,7 +25,8 @@ class _Blocks:
     """One sub-network of degree P = m²: its domains fall into groups of m.
 
     Each pair (input group a, output group b) is a block with its own encoders, hidden
-    matrix and decoders. Tensors have runs and blocks as one leading axis.
+    matrix and decoders. Tensors have runs and blocks as one leading axis. Results go into
+    tensors that are there already: to allocate them anew costs as much as to compute them.
     """
 
     def __init__(self, weights: Weights, M: int, device: torch.device) -> None:
@@ -35,12 +36,18 @@ class _Blocks:
             torch.tensor(w.reshape(-1, *w.shape[-2:]), device=device)
             for w in (weights.encoders, weights.hidden, weights.decoders)
         )
-        self._h = self.encoders  # H I of the last forward pass
+        # H I of the last forward pass, and what comes back through the layers.
+        self._h, self._back, self._step_in = (
+            torch.empty_like(self.encoders) for _ in range(3)
+        )
+        self._outputs = self.encoders.new_empty(
+            len(self.encoders), self.m * N_OUT, self.m * N_ITEMS
+        )
 
     def outputs(self) -> Tensor:
-        """Of all pairs, (run, output · feature, input · item)."""
-        self._h = torch.bmm(self.hidden, self.encoders)
-        blocks = torch.bmm(self.decoders, self._h)
+        """Of all pairs, (run, output · feature, input · item), until the next call."""
+        torch.bmm(self.hidden, self.encoders, out=self._h)
+        blocks = torch.bmm(self.decoders, self._h, out=self._outputs)
         if self.groups == 1:
             return blocks
         g, m = self.groups, self.m
@@ -53,11 +60,11 @@ class _Blocks:
             g, m = self.groups, self.m
             blocks = errors.view(-1, g, m * N_OUT, g, m * N_ITEMS).permute(0, 3, 1, 2, 4)
             errors = blocks.reshape(-1, m * N_OUT, m * N_ITEMS)
-        back = torch.bmm(self.decoders.mT, errors)
-        step_in = torch.bmm(self.hidden.mT, back)
+        back = torch.bmm(self.decoders.mT, errors, out=self._back)
+        torch.bmm(self.hidden.mT, back, out=self._step_in)
         self.decoders.baddbmm_(errors, self._h.mT)
         self.hidden.baddbmm_(back, self.encoders.mT)
-        self.encoders += step_in
+        self.encoders += self._step_in
 
 
 class RoutingNetworks:
@@ -97,18 +104,24 @@ class RoutingNetworks:
         self._trained = torch.tensor(trained * per_pair, device=device)
         rates = torch.tensor(lr, device=device)[:, None, None]
         self._step = 2 * rates * self._trained
+        self._error, self._weighted = (torch.empty_like(self._step) for _ in range(2))
         self._losses: list[Tensor] = []
 
     def _outputs(self) -> Tensor:
         first, *others = (blocks.outputs() for blocks in self._blocks)
         return sum(others, start=first)
 
-    def _loss(self, errors: Tensor) -> Tensor:
-        """Loss (run,) by errors Y − O_j H I_i of all pairs."""
-        weighted = (errors * self._trained).view(len(self._names), 1, -1)
-        return torch.bmm(weighted, errors.view(len(self._names), -1, 1)).flatten()
+    def _errors(self) -> Tensor:
+        """Y − O_j H I_i of all pairs, as outputs."""
+        return torch.sub(self._target, self._outputs(), out=self._error)
 
-    @torch.inference_mode()
+    def _loss(self, errors: Tensor) -> Tensor:
+        """Loss (run,) by the errors."""
+        weighted = torch.mul(errors, self._trained, out=self._weighted)
+        runs = len(self._names)
+        return torch.bmm(weighted.view(runs, 1, -1), errors.view(runs, -1, 1)).flatten()
+
+    @torch.no_grad()
     def advance_to(
         self, step: int, report: Callable[[int], object] = lambda taken: None
     ) -> None:
@@ -119,7 +132,7 @@ class RoutingNetworks:
         """
         start = self.epoch
         while self.epoch < step:
-            errors = self._target - self._outputs()
+            errors = self._errors()
             if self._keep_losses:
                 self._losses.append(self._loss(errors))
             errors *= self._step
@@ -140,14 +153,14 @@ class RoutingNetworks:
             )
 
     def _now(self) -> Tensor:
-        return self._loss(self._target - self._outputs())
+        return self._loss(self._errors())
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def losses(self) -> Array:
         """Loss at every epoch so far, the present one included: (run, epoch)."""
         return torch.stack([*self._losses, self._now()], dim=-1).cpu().numpy()
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def record(self) -> dict[str, Array]:
         """The loss (run,) and, if asked, singular values (run, sub-network, mode).
 
@@ -172,11 +185,11 @@ class RoutingNetworks:
 
     # ---- what the networks do at the end -----------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def predictions(self) -> Array:
         """O_j H I_i of every pair, (run, input, output, feature, item)."""
         pairs = self._outputs().view(len(self._names), self.M, N_OUT, self.M, N_ITEMS)
-        return pairs.permute(0, 3, 1, 2, 4).cpu().numpy()
+        return pairs.permute(0, 3, 1, 2, 4).cpu().numpy().copy()
 
     def grams(self) -> Array:
         """Similarity of first-layer activities, (I_i x_a)·(I_k x_b).
