@@ -24,7 +24,6 @@ from retrograd.papers.saxe2022_neural_race.params import Images
 from retrograd.randomness import stream
 
 SLOPE = 0.01  # of a leaky ReLU below zero
-SMALLEST_P = 1e-37  # of a class: a smaller one would make the recorded loss infinite
 EVALUATED = 20_000_000  # logits at once, at most
 
 
@@ -81,6 +80,17 @@ class ImageNetworks:
         # Leaky conditions come last; the others are linear.
         self._linear = sum(not network.leaky for network in params.networks)
         self.losses = torch.zeros(self.S, self.C, device=device)
+        self._buffers: dict[str, Tensor] = {}
+
+    def _buffer(self, name: str, *shape: int) -> Tensor:
+        """A tensor to write into, the same one at every step.
+
+        To allocate the large ones anew costs as much as to fill them.
+        """
+        found = self._buffers.get(name)
+        if found is None or found.shape != shape:
+            found = self._buffers[name] = self.losses.new_empty(shape)
+        return found
 
     def _draw(self) -> dict[str, NDArray[np.float32]]:
         """Xavier-uniform weights times the gain; conditions of a seed share the draws."""
@@ -110,7 +120,7 @@ class ImageNetworks:
 
     # ---- training ----------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def advance_to(
         self, step: int, report: Callable[[int], object] = lambda taken: None
     ) -> None:
@@ -139,6 +149,7 @@ class ImageNetworks:
             velocity = self._velocity[name].mul_(self.params.momentum).add_(gradient)
             self.weights[name].addcmul_(velocity, self._lr[name], value=-part)
 
+    @torch.no_grad()
     def gradients(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
         """Gradient of the loss of one batch, by weight; keeps the loss (seed, condition).
 
@@ -147,21 +158,26 @@ class ImageNetworks:
             y: their classes, (S, B).
         """
         S, C, M, h = self.S, self.C, self.M, self.params.h
+        B = x.shape[1]
         first, slope_1, second, slope_2 = self._hidden(x)
-        back = torch.empty_like(second)  # at the second hidden layer
+        back = self._buffer("back", S, C, M, B, h)  # at the second hidden layer
         found: dict[str, list[Tensor]] = {"decoder": [], "decoder_bias": []}
         for c, pairs in enumerate(self._pairs):
-            at_c = second[:, c].reshape(S * M, -1, h)
-            back[:, c] = self._decoders(c, pairs, at_c, y, found).view(S, M, -1, h)
+            at_c = second[:, c].reshape(S * M, B, h)
+            back[:, c] = self._decoders(c, pairs, at_c, y, found).view(S, M, B, h)
         back = self._times_slope(back, slope_2).view(S * C, -1, h)
         shared = torch.bmm(first.view(S * C, -1, h).mT, back)
         shared_bias = back.sum(1, keepdim=True)
-        back = torch.bmm(back, self.weights["shared"].mT).view(first.shape)
-        back = self._times_slope(back, slope_1)
-        back = back.permute(0, 2, 3, 1, 4).reshape(S * M, -1, C * h)
+        at_first = self._buffer("back at first", S * C, M * B, h)
+        torch.bmm(back, self.weights["shared"].mT, out=at_first)
+        self._times_slope(at_first.view(first.shape), slope_1)
+        by_domain = self._buffer("by domain", S, M, B, C, h)
+        by_domain.copy_(at_first.view(S, C, M, B, h).permute(0, 2, 3, 1, 4))
+        at_encoders = by_domain.view(S * M, B, C * h)
+        encoder = self._buffer("encoder", *self.weights["encoder"].shape)
         return {
-            "encoder": torch.bmm(x.mT, back),
-            "encoder_bias": back.sum(1, keepdim=True),
+            "encoder": torch.bmm(x.mT, at_encoders, out=encoder),
+            "encoder_bias": at_encoders.sum(1, keepdim=True),
             "shared": shared,
             "shared_bias": shared_bias,
         } | {name: torch.stack(parts, dim=1) for name, parts in found.items()}
@@ -169,11 +185,15 @@ class ImageNetworks:
     def _hidden(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         """Both hidden layers (S, C, M, B, h) and, of leaky conditions, their slopes."""
         W, S, C, M, h = self.weights, self.S, self.C, self.M, self.params.h
-        z = torch.baddbmm(W["encoder_bias"], x, W["encoder"])
-        z = z.view(S, M, -1, C, h).permute(0, 3, 1, 2, 4).contiguous()
-        first, slope_1 = self._units(z)
-        z = torch.baddbmm(W["shared_bias"], first.view(S * C, -1, h), W["shared"])
-        second, slope_2 = self._units(z.view(first.shape))
+        B = x.shape[1]
+        z = self._buffer("by domain", S, M, B, C, h)
+        torch.baddbmm(W["encoder_bias"], x, W["encoder"], out=z.view(S * M, B, C * h))
+        first = self._buffer("first", S, C, M, B, h).copy_(z.permute(0, 3, 1, 2, 4))
+        first, slope_1 = self._units(first)
+        second = self._buffer("second", S, C, M, B, h)
+        below, above = (layer.view(S * C, M * B, h) for layer in (first, second))
+        torch.baddbmm(W["shared_bias"], below, W["shared"], out=above)
+        second, slope_2 = self._units(second)
         return first, slope_1, second, slope_2
 
     def _units(self, z: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -212,15 +232,14 @@ class ImageNetworks:
         W = self.weights["decoder"][:, c][seeds, pairs.outputs].view(S * M, -1, h)
         bias = self.weights["decoder_bias"][:, c][seeds, pairs.outputs]
         logits = torch.baddbmm(bias.view(S * M, 1, -1), hidden, W.mT)
-        p = logits.view(S, M, B, K, CLASSES).softmax(-1)
+        log_p = logits.view(S, M, B, K, CLASSES).log_softmax(-1)
         # The class that output j makes of y: (S, M, B, K, 1).
-        target = self.task.classes[pairs.outputs][:, :, None].expand(p.shape)
+        target = self.task.classes[pairs.outputs][:, :, None].expand(log_p.shape)
         target = target.gather(-1, y[:, None, :, None, None].expand(S, M, B, K, 1))
         scale = 1 / (B * K * M)
-        p_target = p.gather(-1, target)
-        log_p = p_target.clamp_min(SMALLEST_P).log_()
-        self.losses[:, c] = -scale * log_p.sum((1, 2, 3, 4))
-        error = p.scatter_(-1, target, p_target - 1).mul_(scale)
+        at_target = log_p.gather(-1, target)
+        self.losses[:, c] = -scale * at_target.sum((1, 2, 3, 4))
+        error = log_p.exp_().scatter_(-1, target, at_target.exp_() - 1).mul_(scale)
         error = error.view(S * M, B, -1)
         down = torch.bmm(error.mT, hidden).view(S, M * K, CLASSES, h)
         found["decoder"].append(down[seeds, pairs.places].sum(2))
@@ -234,7 +253,7 @@ class ImageNetworks:
 
     # ---- evaluation --------------------------------------------------------------------
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def accuracy(self) -> NDArray[np.float64]:
         """Part of the test images that are right, (seed, condition, input, output)."""
         S, M, h = self.S, self.M, self.params.h
