@@ -56,7 +56,7 @@ def routing(params: Routing, members: slice) -> RoutingNetworks:
     names = [f"member {i}" for i in range(len(lr))]
     mask = np.tile(masks, (params.seeds, 1, 1))[members]
     weights = [data.Weights(*parts)]
-    return RoutingNetworks(weights, mask, lr, data.routing_target(), names, DEVICE)
+    return RoutingNetworks(weights, mask, lr, data.routing_target(), names)
 
 
 class RoutingByPairs:

@@ -19,6 +19,7 @@ from retrograd.papers.saxe2022_neural_race.params import (
     Images,
     Routing,
 )
+from retrograd.papers.saxe2022_neural_race.routing_networks import RoutingNetworks
 from retrograd.papers.saxe2022_neural_race.small_networks import (
     ContextualNetworks,
     XorNetworks,
@@ -83,6 +84,8 @@ def _ranges(sizes: Mapping[str, tuple[int, str]]) -> dict[str, xr.Variable]:
 def routing(params: Routing, inputs: Nothing, device: "torch.device") -> xr.Dataset:
     """Routing networks from random weights (M3), all seeds, K and sigma_0 together.
 
+    By numpy on the CPU, whatever the device.
+
     Returns:
         trained_error, untrained_error (seed, condition): ½|Y − O H I|² averaged over
         pairs (−1 if there are none). Unless only errors are asked: loss (seed, condition,
@@ -91,8 +94,6 @@ def routing(params: Routing, inputs: Nothing, device: "torch.device") -> xr.Data
         domains are in the first hidden layer; and, if asked, sv_in, sv_hidden, sv_out
         (seed, condition, mode, sv_epoch) and portraits.
     """
-    from retrograd.papers.saxe2022_neural_race.routing_networks import RoutingNetworks
-
     conditions = params.conditions()
     masks = np.stack([data.trained_pairs(params.M, c.K) for c in conditions])
     names = [
@@ -106,7 +107,6 @@ def routing(params: Routing, inputs: Nothing, device: "torch.device") -> xr.Data
         np.tile([c.lr for c in conditions], params.seeds),
         data.routing_target(),
         names,
-        device,
         singular_values=bool(params.singular_values_every),
         keep_losses=not params.errors_only,
     )
@@ -251,9 +251,10 @@ def _portraits(
 
 
 def decoupled(params: Decoupled, inputs: Nothing, device: "torch.device") -> xr.Dataset:
-    """Full weight matrices from decoupled starts; networks of several shapes in turn."""
-    from retrograd.papers.saxe2022_neural_race.routing_networks import RoutingNetworks
+    """Full weight matrices from decoupled starts; networks of several shapes in turn.
 
+    By numpy on the CPU, whatever the device.
+    """
     every = params.record_every, params.singular_values_every
     epochs = data.record_epochs(params.epochs, *every)
     at_loss, at_values = (
@@ -268,7 +269,6 @@ def decoupled(params: Decoupled, inputs: Nothing, device: "torch.device") -> xr.
             np.array([network.lr]),
             data.routing_target(),
             [f"network '{network.name}'"],
-            device,
             singular_values=True,
         )
         recorded = ensembles.follow(ensemble, epochs, network.name, axes=1)
