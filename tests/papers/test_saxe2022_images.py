@@ -127,10 +127,10 @@ def pair_outputs(
     encoder = W["encoder"].view(S, M, -1, C, h)[seed, :, :, c]
     encoder_bias = W["encoder_bias"].view(S, M, C, h)[seed, :, c]
     shared, shared_bias = (
-        W["shared"].view(S, C, h, h)[seed, c],
-        W["shared_bias"].view(S, C, h)[seed, c],
+        W["shared"].view(C, S, h, h)[c, seed],
+        W["shared_bias"].view(C, S, h)[c, seed],
     )
-    decoder, decoder_bias = W["decoder"][seed, c], W["decoder_bias"][seed, c]
+    decoder, decoder_bias = W["decoder"][c, seed], W["decoder_bias"][c, seed]
     slope = SLOPE if p.networks[c].leaky else 1.0
     unit = torch.nn.functional.leaky_relu
     rows = []

@@ -57,8 +57,8 @@ class ImageNetworks:
     """All runs of one experiment; S seeds, C conditions, M domains, h units.
 
     `weights` by name: encoder (S·M, n, C·h), encoder_bias (S·M, 1, C·h), shared
-    (S·C, h, h), shared_bias (S·C, 1, h), decoder (S, C, M, 10, h), decoder_bias
-    (S, C, M, 10). Matrices act from the right, decoders from the left.
+    (C·S, h, h), shared_bias (C·S, 1, h), decoder (C, S, M, 10, h), decoder_bias
+    (C, S, M, 10). Matrices act from the right, decoders from the left.
     """
 
     def __init__(self, params: Images, task: ImageTask, device: torch.device) -> None:
@@ -72,9 +72,9 @@ class ImageNetworks:
         lr = torch.tensor([n.lr for n in params.networks], device=device)
         self._lr = {
             "encoder": lr.repeat_interleave(params.h),
-            "shared": lr.repeat(self.S)[:, None, None],
-            "decoder": lr[:, None, None, None],
-            "decoder_bias": lr[:, None, None],
+            "shared": lr.repeat_interleave(self.S)[:, None, None],
+            "decoder": lr[:, None, None, None, None],
+            "decoder_bias": lr[:, None, None, None],
         }
         self._lr |= {f"{n}_bias": self._lr[n] for n in ("encoder", "shared")}
         # Leaky conditions come last; the others are linear.
@@ -111,10 +111,10 @@ class ImageNetworks:
         weights = {
             "encoder": (encoder[..., None, :] * per_condition).reshape(S * M, n, -1),
             "encoder_bias": np.zeros((S * M, 1, self.C * h)),
-            "shared": (shared[:, None] * gains[:, None, None]).reshape(-1, h, h),
-            "shared_bias": np.zeros((S * self.C, 1, h)),
-            "decoder": decoder[:, None] * gains[:, None, None, None],
-            "decoder_bias": np.zeros((S, self.C, M, CLASSES)),
+            "shared": (shared * gains[:, None, None, None]).reshape(-1, h, h),
+            "shared_bias": np.zeros((self.C * S, 1, h)),
+            "decoder": decoder * gains[:, None, None, None, None],
+            "decoder_bias": np.zeros((self.C, S, M, CLASSES)),
         }
         return {name: w.astype(np.float32) for name, w in weights.items()}
 
@@ -160,38 +160,36 @@ class ImageNetworks:
         S, C, M, h = self.S, self.C, self.M, self.params.h
         B = x.shape[1]
         first, slope_1, second, slope_2 = self._hidden(x)
-        back = self._buffer("back", S, C, M, B, h)  # at the second hidden layer
-        found: dict[str, list[Tensor]] = {"decoder": [], "decoder_bias": []}
-        for c, pairs in enumerate(self._pairs):
-            at_c = second[:, c].reshape(S * M, B, h)
-            back[:, c] = self._decoders(c, pairs, at_c, y, found).view(S, M, B, h)
-        back = self._times_slope(back, slope_2).view(S * C, -1, h)
-        shared = torch.bmm(first.view(S * C, -1, h).mT, back)
-        shared_bias = back.sum(1, keepdim=True)
-        at_first = self._buffer("back at first", S * C, M * B, h)
+        back = self._buffer("back", C, S, M, B, h)  # at the second hidden layer
+        found = {
+            name: self._buffer(f"d {name}", *self.weights[name].shape)
+            for name in ("encoder", "decoder", "decoder_bias")
+        }
+        for c in range(C):
+            self._decoders(c, second[c], y, back[c], found)
+        back = self._times_slope(back, slope_2).view(C * S, -1, h)
+        found["shared"] = torch.bmm(first.view(C * S, -1, h).mT, back)
+        found["shared_bias"] = back.sum(1, keepdim=True)
+        at_first = self._buffer("back at first", C * S, M * B, h)
         torch.bmm(back, self.weights["shared"].mT, out=at_first)
         self._times_slope(at_first.view(first.shape), slope_1)
         by_domain = self._buffer("by domain", S, M, B, C, h)
-        by_domain.copy_(at_first.view(S, C, M, B, h).permute(0, 2, 3, 1, 4))
+        by_domain.copy_(at_first.view(first.shape).permute(1, 2, 3, 0, 4))
         at_encoders = by_domain.view(S * M, B, C * h)
-        encoder = self._buffer("encoder", *self.weights["encoder"].shape)
-        return {
-            "encoder": torch.bmm(x.mT, at_encoders, out=encoder),
-            "encoder_bias": at_encoders.sum(1, keepdim=True),
-            "shared": shared,
-            "shared_bias": shared_bias,
-        } | {name: torch.stack(parts, dim=1) for name, parts in found.items()}
+        torch.bmm(x.mT, at_encoders, out=found["encoder"])
+        found["encoder_bias"] = at_encoders.sum(1, keepdim=True)
+        return found
 
     def _hidden(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
-        """Both hidden layers (S, C, M, B, h) and, of leaky conditions, their slopes."""
+        """Both hidden layers (C, S, M, B, h) and, of leaky conditions, their slopes."""
         W, S, C, M, h = self.weights, self.S, self.C, self.M, self.params.h
         B = x.shape[1]
         z = self._buffer("by domain", S, M, B, C, h)
         torch.baddbmm(W["encoder_bias"], x, W["encoder"], out=z.view(S * M, B, C * h))
-        first = self._buffer("first", S, C, M, B, h).copy_(z.permute(0, 3, 1, 2, 4))
+        first = self._buffer("first", C, S, M, B, h).copy_(z.permute(3, 0, 1, 2, 4))
         first, slope_1 = self._units(first)
-        second = self._buffer("second", S, C, M, B, h)
-        below, above = (layer.view(S * C, M * B, h) for layer in (first, second))
+        second = self._buffer("second", C, S, M, B, h)
+        below, above = (layer.view(C * S, M * B, h) for layer in (first, second))
         torch.baddbmm(W["shared_bias"], below, W["shared"], out=above)
         second, slope_2 = self._units(second)
         return first, slope_1, second, slope_2
@@ -200,37 +198,34 @@ class ImageNetworks:
         """Activities, and the slopes of leaky conditions; overwrites z."""
         if self._linear == self.C:
             return z, None
-        positive = (z[:, self._linear :] > 0).to(z.dtype)
+        positive = (z[self._linear :] > 0).to(z.dtype)
         slope = positive.mul_(1 - SLOPE).add_(SLOPE)
         return self._times_slope(z, slope), slope
 
     def _times_slope(self, values: Tensor, slope: Tensor | None) -> Tensor:
         if slope is not None:
-            values[:, self._linear :].mul_(slope)
+            values[self._linear :].mul_(slope)
         return values
 
     def _decoders(
-        self,
-        c: int,
-        pairs: _Pairs,
-        hidden: Tensor,
-        y: Tensor,
-        found: dict[str, list[Tensor]],
-    ) -> Tensor:
-        """Loss and gradients of one condition's decoders; returns that at their input.
+        self, c: int, hidden: Tensor, y: Tensor, back: Tensor, found: dict[str, Tensor]
+    ) -> None:
+        """Loss and gradients of the decoders of trained pairs, in one condition.
 
         Args:
             c: condition.
-            pairs: its trained pairs.
-            hidden: second hidden layer, (S·M, B, h).
+            hidden: second hidden layer, (S, M, B, h).
             y: classes, (S, B).
+            back: gets the gradient at that layer.
             found: gets the gradients of decoder and decoder_bias.
         """
+        pairs = self._pairs[c]
         S, M, K, h = self.S, self.M, pairs.K, self.params.h
         B = y.shape[1]
+        hidden = hidden.view(S * M, B, h)
         seeds = torch.arange(S, device=y.device)[:, None, None]
-        W = self.weights["decoder"][:, c][seeds, pairs.outputs].view(S * M, -1, h)
-        bias = self.weights["decoder_bias"][:, c][seeds, pairs.outputs]
+        W = self.weights["decoder"][c][seeds, pairs.outputs].view(S * M, -1, h)
+        bias = self.weights["decoder_bias"][c][seeds, pairs.outputs]
         logits = torch.baddbmm(bias.view(S * M, 1, -1), hidden, W.mT)
         log_p = logits.view(S, M, B, K, CLASSES).log_softmax(-1)
         # The class that output j makes of y: (S, M, B, K, 1).
@@ -241,11 +236,11 @@ class ImageNetworks:
         self.losses[:, c] = -scale * at_target.sum((1, 2, 3, 4))
         error = log_p.exp_().scatter_(-1, target, at_target.exp_() - 1).mul_(scale)
         error = error.view(S * M, B, -1)
+        torch.bmm(error, W, out=back.view(S * M, B, h))
         down = torch.bmm(error.mT, hidden).view(S, M * K, CLASSES, h)
-        found["decoder"].append(down[seeds, pairs.places].sum(2))
+        torch.sum(down[seeds, pairs.places], 2, out=found["decoder"][c])
         down_bias = error.sum(1).view(S, M * K, CLASSES)
-        found["decoder_bias"].append(down_bias[seeds, pairs.places].sum(2))
-        return torch.bmm(error, W)
+        torch.sum(down_bias[seeds, pairs.places], 2, out=found["decoder_bias"][c])
 
     def record(self) -> dict[str, NDArray[np.float64]]:
         """loss (seed, condition), of the last batch before its step."""
@@ -263,9 +258,9 @@ class ImageNetworks:
             target = self.task.classes[:, y].T  # (image, output)
             _, _, hidden, _ = self._hidden(x)
             for c in range(self.C):
-                W = self.weights["decoder"][:, c].reshape(S, -1, h).mT
-                bias = self.weights["decoder_bias"][:, c].reshape(S, 1, -1)
-                logits = torch.baddbmm(bias, hidden[:, c].reshape(S, -1, h), W)
+                W = self.weights["decoder"][c].view(S, -1, h).mT
+                bias = self.weights["decoder_bias"][c].view(S, 1, -1)
+                logits = torch.baddbmm(bias, hidden[c].view(S, -1, h), W)
                 chosen = logits.view(S, M, len(y), M, CLASSES).argmax(-1)
                 right[:, c] += (chosen == target).sum(2)
         return right.cpu().numpy() / len(self.task.y_test)
