@@ -34,19 +34,24 @@ class _Pairs:
     Attributes:
         outputs: of every input, (seed, input, K).
         places: of every output, its K places in (input, K), flattened, (seed, output, K).
+        classes: what the outputs make of every class, (seed, input, 1, K, class).
     """
 
     outputs: Tensor
     places: Tensor
+    classes: Tensor
 
     @classmethod
-    def of(cls, masks: NDArray[np.float64], device: torch.device) -> "_Pairs":
-        """From masks (seed, input, output)."""
+    def of(cls, masks: NDArray[np.float64], classes: Tensor) -> "_Pairs":
+        """From masks (seed, input, output), and what outputs make of classes."""
         seeds, M, _ = masks.shape
         outputs = np.nonzero(masks)[2].reshape(seeds, M, -1)
         places = np.argsort(outputs.reshape(seeds, -1), axis=1, kind="stable")
-        pairs = outputs, places.reshape(seeds, M, -1)
-        return cls(*(torch.from_numpy(p).to(device) for p in pairs))
+        trained, found = (
+            torch.from_numpy(p).to(classes.device)
+            for p in (outputs, places.reshape(seeds, M, -1))
+        )
+        return cls(trained, found, classes[trained][:, :, None])
 
     @property
     def K(self) -> int:
@@ -68,7 +73,7 @@ class ImageNetworks:
             name: torch.from_numpy(w).to(device) for name, w in self._draw().items()
         }
         self._velocity = {n: torch.zeros_like(w) for n, w in self.weights.items()}
-        self._pairs = [_Pairs.of(task.masks[:, c], device) for c in range(self.C)]
+        self._pairs = [_Pairs.of(task.masks[:, c], task.classes) for c in range(self.C)]
         lr = torch.tensor([n.lr for n in params.networks], device=device)
         self._lr = {
             "encoder": lr.repeat_interleave(params.h),
@@ -229,7 +234,7 @@ class ImageNetworks:
         logits = torch.baddbmm(bias.view(S * M, 1, -1), hidden, W.mT)
         log_p = logits.view(S, M, B, K, CLASSES).log_softmax(-1)
         # The class that output j makes of y: (S, M, B, K, 1).
-        target = self.task.classes[pairs.outputs][:, :, None].expand(log_p.shape)
+        target = pairs.classes.expand(log_p.shape)
         target = target.gather(-1, y[:, None, :, None, None].expand(S, M, B, K, 1))
         scale = 1 / (B * K * M)
         at_target = log_p.gather(-1, target)
