@@ -1,0 +1,1 @@
+"""Carrasco-Davis, Masís & Saxe 2023, arXiv:2310.19919."""
