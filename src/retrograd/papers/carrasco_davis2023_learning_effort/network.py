@@ -20,7 +20,6 @@ are kept as lists of the steps' arrays, as indexing costs as much as a small pro
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from retrograd.errors import RetrogradError
 from retrograd.papers.carrasco_davis2023_learning_effort.data import Task
+from retrograd.papers.carrasco_davis2023_learning_effort.kernels import Small, kernels_of
 
 Array = NDArray[np.float64]
 
@@ -64,7 +64,7 @@ class LinearNetwork:
         segments: Sequence[int] | None = None,
         gains: bool = False,
         labels: Sequence[str] | None = None,
-        device: torch.device | None = None,
+        device: torch.device,
     ) -> None:
         """Allocate all histories.
 
@@ -85,7 +85,7 @@ class LinearNetwork:
         self.labels = labels or [f"row {b}" for b in range(len(W1))]
         self.gains = gains
         self._segments = list(segments) if segments is not None else [0] * steps
-        self._device = device
+        self._device, self._kernels = device, kernels_of(device)
         self._take_tasks([t if isinstance(t, Sequence) else [t] for t in tasks])
         batch, H, I = W1.shape  # noqa: E741
         O = W2.shape[1]  # noqa: E741
@@ -115,20 +115,23 @@ class LinearNetwork:
         return W1 if self._basis is None else W1 @ self._basis
 
     def _allocate(self, batch: int, O: int, H: int, I: int) -> None:  # noqa: E741
-        def history(*shape: int, extra: int = 0) -> tuple[Tensor, list[Tensor]]:
-            whole = torch.zeros(
-                self.steps + extra, batch, *shape, dtype=torch.float64, device=self._device
-            )
-            return whole, list(whole.unbind())
+        steps, one = self._kernels.steps, self._kernels.one
 
+        def empty(*shape: int) -> Tensor:
+            return torch.zeros(*shape, dtype=torch.float64, device=self._device)
+
+        def history(*shape: int, kept: int = self.steps) -> tuple[Tensor, list[Small]]:
+            whole = empty(kept, batch, *shape)
+            return whole, steps(whole)
+
+        # Memory traffic is what large batches cost, so what is cheap to find again, like
+        # E, is not kept.
         self._W1, self._W1s = history(H, I)
         self._W2, self._W2s = history(O, H)
         self._P, self._Ps = history(O, I)
         self._R, self._Rs = history(O, I)
-        self._E, self._Es = history(O, I)
         self._D, self._Ds = history(O, I)
-        self._LR, self._LRs = history(O, I)
-        self._costates(batch, O, H, I)
+        self._E, self._G, self._X = (one(empty(batch, O, I)) for _ in range(3))
         self._U1, self._U1s, self._U2, self._U2s = self._W1, self._W1s, self._W2, self._W2s
         if self.gains:
             self._U1, self._U1s = history(H, I)
@@ -137,28 +140,25 @@ class LinearNetwork:
             self._F2, self._F2s = history(O, H)
             self._c1, self._c1s = history(H, I)
             self._c2, self._c2s = history(O, H)
-            self._q1, self._q2 = (torch.zeros_like(w[0]) for w in (self._W1, self._W2))
-            self._q1T, self._q2T = self._q1.mT, self._q2.mT
-        self._U1Ts, self._U2Ts = (list(w.mT.unbind()) for w in (self._U1, self._U2))
-        self._G, self._X = torch.zeros_like(self._Ps[0]), torch.zeros_like(self._Ps[0])
-        # Moments for every row of the batch, as products of matrices want them.
-        self._Sxs = [
-            s.expand(batch, *s.shape[1:]) if self._basis is None else s for s in self.Sx
-        ]
-        self._Syxs = [s.expand(batch, O, I) for s in self.Syx]
-
-    def _costates(self, batch: int, O: int, H: int, I: int) -> None:  # noqa: E741
-        """All of them if they are looked at again, else the two at hand, in turn."""
-        kept = self.steps + 1 if self._keeps_costates else 2
-        like: dict[str, Any] = {"dtype": torch.float64, "device": self._device}
-        self._p1 = torch.zeros(kept, batch, H, I, **like)
-        self._p2 = torch.zeros(kept, batch, O, H, **like)
+            q1, q2 = empty(batch, H, I), empty(batch, O, H)
+            self._q1, self._q2, self._q1T, self._q2T = map(one, (q1, q2, q1.mT, q2.mT))
+        self._U1Ts, self._U2Ts = (steps(w.mT) for w in (self._U1, self._U2))
+        # Costates: the two at hand, in turn; all of them where gains look at them again.
+        kept = self.steps + 1 if self.gains else 2
+        self._p1, self._p2 = history(H, I, kept=kept)[0], history(O, H, kept=kept)[0]
         self._p1s, self._p2s, self._p1Ts, self._p2Ts = (
             [views[k % kept] for k in range(self.steps + 1)]
-            for views in (
-                p.unbind() for p in (self._p1, self._p2, self._p1.mT, self._p2.mT)
-            )
+            for views in map(steps, (self._p1, self._p2, self._p1.mT, self._p2.mT))
         )
+        # <p1, W1> and <p2, W2>, which a decaying network's speed looks at.
+        self._pW = empty(2, self.steps, batch)
+        self._pWs = list(zip(*map(steps, self._pW), strict=True))
+        # Moments for every row of the batch, as products of matrices want them.
+        self._Sxs = [
+            one(s.expand(batch, *s.shape[1:]) if self._basis is None else s)
+            for s in self.Sx
+        ]
+        self._Syxs = [one(s.expand(batch, O, I)) for s in self.Syx]
 
     # ---- forward -----------------------------------------------------------------------
 
@@ -166,53 +166,52 @@ class LinearNetwork:
         """Take what the control does, and put the weights at step 0."""
         self._effect = effect
         batch, O = self._R.shape[1:3]  # noqa: E741
+        steps = self._kernels.steps
         one = torch.ones((), dtype=torch.float64, device=self._device)
         u, d = (one if given is None else given for given in (effect.u, effect.d))
         speed = u[..., None] if effect.u is not None else one
         h = (self.dt * speed * d).expand(self.steps, batch, O)
-        self._h, self._hs = h, list(h[..., None].unbind())
+        self._hs = steps(h[..., None])
         keep = (1 - self.weight_decay * self.dt * u).expand(self.steps, batch)
-        self._keeps = list(keep[..., None, None].unbind())
+        self._keeps = steps(keep[..., None, None])
         if self.gains:
             assert effect.A1 is not None
             assert effect.A2 is not None
-            self._A1s, self._A2s = list(effect.A1.unbind()), list(effect.A2.unbind())
+            self._A1s, self._A2s = steps(effect.A1), steps(effect.A2)
         self._W1[0] = self._first if effect.W1 is None else self._in_basis(effect.W1)
         self._W2[0] = self._second if effect.W2 is None else effect.W2
 
     def step(self, k: int) -> None:
         """Errors of step k, and the weights of step k + 1."""
+        ops, last = self._kernels, k + 1 == self.steps
         W1, W2, U1, U2 = self._W1s[k], self._W2s[k], self._U1s[k], self._U2s[k]
-        P, R, E, segment = self._Ps[k], self._Rs[k], self._Es[k], self._segments[k]
+        P, R, E, segment = self._Ps[k], self._Rs[k], self._E, self._segments[k]
         if self.gains:
-            torch.mul(W1, self._A1s[k], out=U1)
-            torch.mul(W2, self._A2s[k], out=U2)
-        torch.bmm(U2, U1, out=P)
-        self._take_product(self._Syxs[segment], P, segment, out=R)
-        torch.mul(R, self._hs[k], out=E)
-        if k + 1 == self.steps:
+            ops.mul(W1, self._A1s[k], U1)
+            ops.mul(W2, self._A2s[k], U2)
+        ops.mm(U2, U1, P)
+        self._less_product(self._Syxs[segment], P, segment, R)
+        if last:
             return
+        ops.mul(R, self._hs[k], E)
         next1, next2 = self._W1s[k + 1], self._W2s[k + 1]
         if self.gains:
             F1, F2, keep = self._F1s[k], self._F2s[k], self._keeps[k]
-            torch.bmm(self._U2Ts[k], E, out=F1)
-            torch.bmm(E, self._U1Ts[k], out=F2)
-            torch.mul(W1, keep, out=next1).addcmul_(F1, self._A1s[k])
-            torch.mul(W2, keep, out=next2).addcmul_(F2, self._A2s[k])
-        elif self.weight_decay:
-            keep = self._keeps[k]
-            torch.mul(W1, keep, out=next1).baddbmm_(self._U2Ts[k], E)
-            torch.mul(W2, keep, out=next2).baddbmm_(E, self._U1Ts[k])
-        else:
-            torch.baddbmm(W1, self._U2Ts[k], E, out=next1)
-            torch.baddbmm(W2, E, self._U1Ts[k], out=next2)
+            ops.mm(self._U2Ts[k], E, F1)
+            ops.mm(E, self._U1Ts[k], F2)
+            ops.add_mul(ops.mul(W1, keep, next1), F1, self._A1s[k], next1)
+            ops.add_mul(ops.mul(W2, keep, next2), F2, self._A2s[k], next2)
+            return
+        if self.weight_decay:
+            W1 = ops.mul(W1, self._keeps[k], next1)
+            W2 = ops.mul(W2, self._keeps[k], next2)
+        ops.add_mm(W1, self._U2Ts[k], E, next1)
+        ops.add_mm(W2, E, self._U1Ts[k], next2)
 
-    def _take_product(self, a: Tensor, b: Tensor, segment: int, out: Tensor) -> None:
+    def _less_product(self, a: Small, b: Small, segment: int, out: Small) -> None:
         """a − b Sx."""
-        if self._basis is None:
-            torch.baddbmm(a, b, self._Sxs[segment], alpha=-1, out=out)
-        else:
-            torch.addcmul(a, b, self._Sxs[segment], value=-1, out=out)
+        less = self._kernels.sub_mm if self._basis is None else self._kernels.sub_mul
+        less(a, b, self._Sxs[segment], out)
 
     def run(self, effect: Effect) -> Tensor:
         """Learn from start to end; the losses, (time, batch)."""
@@ -227,7 +226,8 @@ class LinearNetwork:
             moments[0] if len(moments) == 1 else torch.stack(moments)[self._segments]
             for moments in (self.Syx, self.Syy)
         )
-        return 0.5 * (Syy - (self._P * (Syx + self._R)).sum(-1))
+        products = torch.add(self._R, Syx, out=self._D).mul_(self._P)  # D is free now
+        return 0.5 * (Syy - products.sum(-1))
 
     def losses(self) -> Tensor:
         """L of the states gone through, (time, batch).
@@ -237,8 +237,7 @@ class LinearNetwork:
         """
         losses = self.output_losses().sum(-1)
         if self.weight_decay:
-            squares = self._W1.square().sum((-2, -1)) + self._W2.square().sum((-2, -1))
-            losses = losses + 0.5 * self.weight_decay * squares
+            losses = losses + 0.5 * self.weight_decay * self._squares()
         if not torch.isfinite(losses[-1]).all():
             k, row = (~torch.isfinite(losses)).nonzero()[0].tolist()
             raise RetrogradError(
@@ -248,16 +247,20 @@ class LinearNetwork:
             )
         return losses
 
+    def _squares(self) -> Tensor:
+        """Sum of the squares of all weights, (time, batch)."""
+        norm = torch.linalg.vector_norm
+        return sum(norm(W, dim=(-2, -1)).square() for W in (self._W1, self._W2))
+
     def weight_norms(self) -> tuple[Tensor, Tensor]:
         """Mean size and root mean square of all weights: (time, batch) each.
 
         The mean size only means something where the basis is the inputs' own.
         """
         count = self._first[0].numel() + self._second[0].numel()
-        both = self._W1, self._W2
-        sizes = sum(W.abs().sum((-2, -1)) for W in both) / count
-        squares = sum(W.square().sum((-2, -1)) for W in both) / count
-        return torch.as_tensor(sizes), torch.as_tensor(squares).sqrt()
+        norm = torch.linalg.vector_norm
+        sizes = sum(norm(W, ord=1, dim=(-2, -1)) for W in (self._W1, self._W2))
+        return torch.as_tensor(sizes) / count, (self._squares() / count).sqrt()
 
     def weights(self, steps: Sequence[int]) -> tuple[Tensor, Tensor]:
         """W1 (time, batch, H, I) and W2 (time, batch, O, H) at the given steps."""
@@ -268,70 +271,61 @@ class LinearNetwork:
 
     def start_back(self, weight: Tensor) -> None:
         """Costates of V = −Σ_k weight_k L_k, weight (time, batch), after the last step."""
-        self._p1s[self.steps].zero_()
-        self._p2s[self.steps].zero_()
-        ell = weight[..., None, None]
-        torch.mul(self._R, ell, out=self._LR)
-        if self._keeps_costates:
-            pull = -self.weight_decay * ell
-            self._pull1s = list((pull * self._W1).unbind())
-            self._pull2s = list((pull * self._W2).unbind())
-
-    @property
-    def _keeps_costates(self) -> bool:
-        """Gains and a decaying network's speed have gradients that need them."""
-        return self.gains or self.weight_decay > 0
+        self._p1[self.steps % len(self._p1)] = 0
+        self._p2[self.steps % len(self._p2)] = 0
+        ells = weight[..., None, None]
+        self._ells = self._kernels.steps(ells)
+        self._pulls = self._kernels.steps(-self.weight_decay * ells)
 
     def step_back(self, k: int) -> None:
         """Costates p1, p2 of W1, W2 at step k, from those at step k + 1."""
-        p1, p2, new1, new2 = self._p1s[k + 1], self._p2s[k + 1], self._p1s[k], self._p2s[k]
-        U1, U2, E, D = self._U1s[k], self._U2s[k], self._Es[k], self._Ds[k]
-        U1T, U2T = self._U1Ts[k], self._U2Ts[k]
-        q1, q2, X = p1, p2, self._X
+        ops, decays = self._kernels, self.weight_decay > 0
+        W1, W2, p1, p2 = self._W1s[k], self._W2s[k], self._p1s[k + 1], self._p2s[k + 1]
+        U1, U2, U1T, U2T = self._U1s[k], self._U2s[k], self._U1Ts[k], self._U2Ts[k]
+        R, E, D, G, X = self._Rs[k], self._E, self._Ds[k], self._G, self._X
+        if decays and self._effect.u is not None:
+            ops.dot(p1, W1, self._pWs[k][0])
+            ops.dot(p2, W2, self._pWs[k][1])
+        q1, q2, q1T, q2T = p1, p2, self._p1Ts[k + 1], self._p2Ts[k + 1]
         if self.gains:
-            q1 = torch.mul(p1, self._A1s[k], out=self._q1)
-            q2 = torch.mul(p2, self._A2s[k], out=self._q2)
-        # D: cotangent of E, so that of R is −diag(h d) D and X is that of P.
-        torch.bmm(U2, q1, out=D)
-        D.baddbmm_(q2, U1)
-        torch.mul(D, self._hs[k], out=self._G)
-        self._take_product(self._LRs[k], self._G, self._segments[k], out=X)
+            q1, q1T = ops.mul(p1, self._A1s[k], self._q1), self._q1T
+            q2, q2T = ops.mul(p2, self._A2s[k], self._q2), self._q2T
+        # D: cotangent of E, so that of R is −diag(h d) D, and X is that of P.
+        ops.add_mm(ops.mm(U2, q1, D), q2, U1, D)
+        ops.mul(D, self._hs[k], G)
+        ops.mul(R, self._hs[k], E)
+        ops.mul(R, self._ells[k], X)
+        self._less_product(X, G, self._segments[k], X)
+        new1, new2 = self._p1s[k], self._p2s[k]
+        if self.gains or decays:
+            p1 = ops.add_mul(ops.mul(p1, self._keeps[k], new1), W1, self._pulls[k], new1)
+            p2 = ops.add_mul(ops.mul(p2, self._keeps[k], new2), W2, self._pulls[k], new2)
         if self.gains:
             # c1, c2: cotangents of U1, U2.
-            c1, c2, keep = self._c1s[k], self._c2s[k], self._keeps[k]
-            torch.bmm(self._q2T, E, out=c1).baddbmm_(U2T, X)
-            torch.bmm(E, self._q1T, out=c2).baddbmm_(X, U1T)
-            torch.addcmul(self._pull1s[k], p1, keep, out=new1).addcmul_(c1, self._A1s[k])
-            torch.addcmul(self._pull2s[k], p2, keep, out=new2).addcmul_(c2, self._A2s[k])
-            return
-        p1T, p2T = self._p1Ts[k + 1], self._p2Ts[k + 1]
-        if self.weight_decay:
-            keep = self._keeps[k]
-            torch.addcmul(self._pull1s[k], p1, keep, out=new1).baddbmm_(p2T, E)
-            torch.addcmul(self._pull2s[k], p2, keep, out=new2).baddbmm_(E, p1T)
+            c1, c2 = self._c1s[k], self._c2s[k]
+            ops.add_mm(ops.mm(q2T, E, c1), U2T, X, c1)
+            ops.add_mm(ops.mm(E, q1T, c2), X, U1T, c2)
+            ops.add_mul(new1, c1, self._A1s[k], new1)
+            ops.add_mul(new2, c2, self._A2s[k], new2)
         else:
-            torch.baddbmm(p1, p2T, E, out=new1)
-            torch.baddbmm(p2, E, p1T, out=new2)
-        new1.baddbmm_(U2T, X)
-        new2.baddbmm_(X, U1T)
+            ops.add_mm(ops.add_mm(p1, q2T, E, new1), U2T, X, new1)
+            ops.add_mm(ops.add_mm(p2, E, q1T, new2), X, U1T, new2)
 
     def gradient(self) -> Effect:
-        """∂V in all that the control of this run does, and in the initial weights."""
+        """∂V in all that the control of this run does, and in the initial weights.
+
+        To be asked once after a pass backward.
+        """
         effect, dt = self._effect, self.dt
-        found = Effect(W1=self._p1s[0].clone(), W2=self._p2s[0].clone())
+        found = Effect(W1=self._p1[0].clone(), W2=self._p2[0].clone())
         if self._basis is not None:
-            found.W1 = self._p1s[0] @ self._basis.mT
+            found.W1 = self._p1[0] @ self._basis.mT
+        driven = self._D.mul_(self._R).sum(-1)  # (time, batch, O)
         if effect.d is not None:
-            speed = dt if effect.u is None else dt * effect.u[..., None]
-            found.d = speed * (self._D * self._R).sum(-1)
+            found.d = driven * (dt if effect.u is None else dt * effect.u[..., None])
         if effect.u is not None:
-            driven = (self._D * self._R).sum(-1)
-            driven = driven if effect.d is None else effect.d * driven
-            found.u = dt * driven.sum(-1)
-            if self.weight_decay:
-                pairs = ((self._p1, self._W1), (self._p2, self._W2))
-                decayed = sum((p[1:] * W).sum((-2, -1)) for p, W in pairs)
-                found.u -= dt * self.weight_decay * decayed
+            weighed = driven if effect.d is None else effect.d * driven
+            found.u = dt * (weighed.sum(-1) - self.weight_decay * self._pW.sum(0))
         if self.gains:
             found.A1 = self._p1[1:] * self._F1 + self._c1 * self._W1
             found.A2 = self._p2[1:] * self._F2 + self._c2 * self._W2

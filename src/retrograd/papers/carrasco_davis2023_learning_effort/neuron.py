@@ -13,6 +13,7 @@ from torch import Tensor
 
 from retrograd.control import Box
 from retrograd.papers.carrasco_davis2023_learning_effort.data import GAIN_MAX
+from retrograd.papers.carrasco_davis2023_learning_effort.kernels import kernels_of
 
 BOX = Box(0.0, GAIN_MAX)
 
@@ -46,19 +47,22 @@ class Neurons:
         self.weight = constants.gamma ** (dt * k) * dt * counts
         self.w = torch.zeros_like(self.weight)
         self._p = torch.zeros(self.steps + 1, len(constants.mu), **like)
-        self._ws, self._ps = list(self.w.unbind()), list(self._p.unbind())
+        self._kernels = ops = kernels_of(constants.mu.device)
+        self._ws, self._ps = ops.steps(self.w), ops.steps(self._p)
 
     def start(self, control: Tensor) -> None:
         c = self.constants
         self._g = control.mT
         self._G = 1 + self._g
         self._a = 1 - self.dt * (c.s * self._G.square() + c.weight_decay)
-        self._as, self._bs = (list(x.unbind()) for x in (self._a, self.dt * c.mu * self._G))
-        self._ws[0].zero_()
+        self._as, self._bs = (
+            self._kernels.steps(x) for x in (self._a, self.dt * c.mu * self._G)
+        )
+        self.w[0] = 0
 
     def step(self, k: int) -> None:
         if k + 1 < self.steps:
-            torch.addcmul(self._bs[k], self._as[k], self._ws[k], out=self._ws[k + 1])
+            self._kernels.add_mul(self._bs[k], self._as[k], self._ws[k], self._ws[k + 1])
 
     def losses(self) -> Tensor:
         """L, (time, batch)."""
@@ -77,11 +81,11 @@ class Neurons:
         """Costate p_k of w_k: p_k = a_k p_{k+1} − weight_k ∂L_k/∂w_k."""
         c, G, w = self.constants, self._G, self.w
         slope = -c.mu * G + c.s * w * G.square() + c.weight_decay * w
-        self._pulls = list((-self.weight * slope).unbind())
-        self._ps[self.steps].zero_()
+        self._pulls = self._kernels.steps(-self.weight * slope)
+        self._p[self.steps] = 0
 
     def step_back(self, k: int) -> None:
-        torch.addcmul(self._pulls[k], self._as[k], self._ps[k + 1], out=self._ps[k])
+        self._kernels.add_mul(self._pulls[k], self._as[k], self._ps[k + 1], self._ps[k])
 
     def gradient(self) -> Tensor:
         c, G, w = self.constants, self._G, self.w

@@ -35,12 +35,12 @@ def maml(params: Maml, device: torch.device) -> xr.Dataset:
         params.seed, params.seeds, params.hidden, tasks[0], params.init_sd
     )
     start = np.concatenate([W1.reshape(len(W1), -1), W2.reshape(len(W2), -1)], 1)
-    best, objectives = [], []
+    losses, objectives = [], []
     for horizon in params.horizons:
         control, V = _meta_learn(params, tasks, start, horizon, device)
-        best.append(control)
+        losses.append(_adapt(params, tasks, control, device))
         objectives.append(torch.tensor(-V / params.dt))
-    loss = _adapt(params, tasks, torch.cat(best), device)  # (time, horizon·seed·task)
+    loss = torch.cat(losses, 1)  # (time, horizon · seed · task)
     rows = Rows(("horizon", "seed"), (len(params.horizons), params.seeds))
     mean = loss.reshape(len(loss), -1, len(tasks)).mean(-1)
     at = data.record_steps(params.eval_steps, params.records)
