@@ -21,7 +21,6 @@ from retrograd.papers.carrasco_davis2023_learning_effort.params import (
     GradientCase,
     GradientCheck,
     Images,
-    Maml,
 )
 from retrograd.products import variable
 from retrograd.randomness import stream
@@ -103,11 +102,6 @@ def semantic(levels: int) -> Task:
     return empirical(np.eye(M.shape[1]), M.T)
 
 
-def semantic_levels(levels: int) -> NDArray[np.int64]:
-    """Level of every output of the semantic data."""
-    return np.repeat(np.arange(levels), 2 ** np.arange(levels))
-
-
 # ---- images ----------------------------------------------------------------------------
 
 
@@ -178,29 +172,12 @@ def task(params: Category | GainSingle | Engagement) -> Task:
     return classes(params.data, params.pair)
 
 
-def instance(params: Maml | Engagement | Category) -> xr.Dataset:
-    """What can be learned: the least loss of every task, or of every class.
-
-    Variables: optimal_loss (task) or (unit); largest_eigenvalue of Sx (task) or ().
-    """
-    if isinstance(params, Category):
-        whole = task(params)
-        unit = variable("unit", np.arange(len(whole.Syy)), "output")
-        losses = variable("unit", whole.optimal_losses, "least loss of the output")
-        top = variable((), np.linalg.eigvalsh(whole.Sx)[-1], "largest eigenvalue of Sx")
-        return xr.Dataset(
-            {"optimal_loss": losses, "largest_eigenvalue": top}, {"unit": unit}
-        )
-    tasks = [classes(params.images, pair) for pair in params.pairs]
-    least = [t.optimal_losses.sum() for t in tasks]
-    top = variable(
-        "task", [np.linalg.eigvalsh(t.Sx)[-1] for t in tasks], "largest eigenvalue of Sx"
-    )
-    losses = variable("task", least, "least loss of the task")
-    return xr.Dataset(
-        {"optimal_loss": losses, "largest_eigenvalue": top},
-        {"task": task_coordinate(params.pairs)},
-    )
+def groups(params: Category) -> Array:
+    """(group, output), 1 where an output is in the group: a level, or one class."""
+    if params.data == "semantic":
+        level = np.repeat(np.arange(params.levels), 2 ** np.arange(params.levels))
+        return (level == np.arange(params.levels)[:, None]).astype(float)
+    return np.eye(10)
 
 
 def task_coordinate(pairs: Sequence[tuple[int, int]]) -> xr.Variable:
@@ -270,6 +247,12 @@ class AffineGaussSamples:
 def record_steps(steps: int, records: int) -> NDArray[np.int64]:
     """At most `records` equally spaced steps from the first to the last, steps − 1."""
     return np.unique(np.rint(np.linspace(0, steps - 1, records)).astype(np.int64))
+
+
+def log_steps(steps: int, records: int) -> NDArray[np.int64]:
+    """Step 0, and at most `records` − 1 logarithmically spaced ones to steps − 1."""
+    later = np.geomspace(1, steps - 1, records - 1)
+    return np.unique(np.rint(np.append(0, later)).astype(np.int64))
 
 
 # ---- problems whose gradient is checked ------------------------------------------------

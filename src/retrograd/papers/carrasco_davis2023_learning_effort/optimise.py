@@ -49,9 +49,9 @@ class Found:
     norms_ctrl: tuple[Tensor, Tensor]
 
     def variables(self, rows: Rows, at: NDArray[np.int64], dt: float) -> Variables:
-        return ascended(rows, self.V, self.V_base) | learned(
-            rows, at, dt, self.loss_base, self.loss_ctrl, self.cost
-        )
+        """What every ascent of a network records; `at` are the recorded steps."""
+        losses = learned(rows, at, dt, self.loss_base, self.loss_ctrl)
+        return ascended(rows, self.V) | losses
 
 
 def initial_weights(params: Section, task: data.Task) -> tuple[Array, Array]:

@@ -5,6 +5,7 @@ The rate of a plain ascent is α_c = α_g·dt, so that it does not depend on dt:
 g <- clip(g + (α_c/dt) ∂V/∂g).
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
@@ -34,6 +35,21 @@ GradientCase = Literal[
 ]
 
 
+SweptParameter = Literal["gamma", "sigma", "beta", "weight_decay", "steps"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What differs from the usual single neuron."""
+
+    parameter: SweptParameter
+    value: float
+
+    @property
+    def label(self) -> str:
+        return f"{self.parameter}={self.value:g}"
+
+
 class Grid(Parameters):
     """Equally spaced values of one parameter."""
 
@@ -51,8 +67,12 @@ class Grid(Parameters):
 # ---- the single neuron -----------------------------------------------------------------
 
 
-class _Neuron(Parameters):
-    """ŷ = w(1 + g)x on two Gaussians, y = ±1 and x ~ N(mu y, sigma²), from w = 0."""
+class SingleNeuron(SampledParameters):
+    """ŷ = w(1 + g)x on two Gaussians, y = ±1 and x ~ N(mu y, sigma²), from w = 0.
+
+    The optimal gain g; SGD runs (seeds) under it and without it; and the optimal gain as
+    one parameter varies and the others stay.
+    """
 
     mu: Positive
     """distance of a class from the origin"""
@@ -72,34 +92,25 @@ class _Neuron(Parameters):
     """α_c of the ascent"""
     iterations: Size
     """of the ascent"""
-    records: Annotated[int, Field(ge=2)] = 200
-    """equally spaced recording times"""
-
-
-class SingleNeuron(_Neuron, SampledParameters):
-    """The neuron's optimal gain; and SGD runs (seeds) under it and without it."""
-
     batch: Size
     """fresh samples per step of SGD"""
-
-
-class Sweep(_Neuron):
-    """The neuron's optimal gain as one parameter varies and the others stay."""
-
-    grids: dict[Literal["gamma", "sigma", "beta", "weight_decay", "steps"], Grid]
+    records: Annotated[int, Field(ge=2)]
+    """equally spaced recording times"""
+    sweep_records: Annotated[int, Field(ge=2)]
+    """the same of every condition of the sweeps"""
+    grids: dict[SweptParameter, Grid]
     """values of each parameter that varies"""
 
     @model_validator(mode="after")
     def _grids_are_valid(self) -> Self:
-        for name, value in self.conditions():
-            _Neuron.model_validate(
-                {key: getattr(self, key) for key in _Neuron.model_fields} | {name: value}
-            )
+        alone = self.model_dump() | {"grids": {}}
+        for condition in self.conditions():
+            SingleNeuron.model_validate(alone | {condition.parameter: condition.value})
         return self
 
-    def conditions(self) -> list[tuple[str, float]]:
-        """The parameter that differs, and its value, of every condition."""
-        return [(name, v) for name, grid in self.grids.items() for v in grid.values()]
+    def conditions(self) -> list[Swept]:
+        """The parameter that differs, and its value, of every condition of the sweeps."""
+        return [Swept(n, v) for n, grid in self.grids.items() for v in grid.values()]
 
 
 # ---- two-layer networks ----------------------------------------------------------------
@@ -305,9 +316,7 @@ class Experiment(Parameters):
     adjoint: GradientCheck | None = None
     """the gradient of the value, by the adjoint and by differences"""
     single_neuron: SingleNeuron | None = None
-    """one neuron's optimal gain"""
-    sweep: Sweep | None = None
-    """how it depends on the parameters"""
+    """one neuron's optimal gain, and how it depends on the parameters"""
     maml: Maml | None = None
     """meta-learned initial weights"""
     learning_rate: LearningRate | None = None

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
+from retrograd.papers.carrasco_davis2023_learning_effort.data import record_steps
 from retrograd.products import variable
 
 Array = NDArray[np.float64]
@@ -26,7 +27,7 @@ class Rows:
         self, values: Tensor, text: str, *dims: str, bulk: bool = True, units: str = "1"
     ) -> xr.Variable:
         """Values (row, ...) by the rows' axes; bulk is kept in single precision."""
-        shaped = values.cpu().numpy().reshape(*self.sizes, *values.shape[1:])
+        shaped = values.cpu().numpy().reshape((*self.sizes, *values.shape[1:]))
         shaped = shaped.astype(np.float32) if bulk else shaped
         return variable((*self.dims, *dims), shaped, text, units)
 
@@ -39,14 +40,17 @@ def time_coordinate(steps: Sequence[int] | NDArray[np.int64], dt: float) -> xr.V
     return variable("time", np.asarray(steps) * dt, "time t", "time constants")
 
 
-def ascended(rows: Rows, V: Array, V_base: Tensor) -> Variables:
-    """V along the ascent, (row, iteration), and what the uncontrolled network is worth."""
+ITERATIONS = 13  # of an ascent that are recorded, of however many
+
+
+def ascended(rows: Rows, V: Array) -> Variables:
+    """V along the ascent, (row, iteration), and its least step from any to the next."""
+    at = record_steps(V.shape[1], ITERATIONS)
+    least = torch.tensor(np.diff(V, axis=1).min(1))
     return {
-        "V": rows.variable(torch.tensor(V), "value V", "iteration", bulk=False),
-        "V_base": rows.variable(V_base, "value without control", bulk=False),
-        "iteration": variable(
-            "iteration", np.arange(V.shape[1]), "iteration of the ascent"
-        ),
+        "V": rows.variable(torch.tensor(V[:, at]), "value V", "iteration", bulk=False),
+        "V_least_step": rows.variable(least, "least step of V in the ascent", bulk=False),
+        "iteration": variable("iteration", at, "iteration of the ascent"),
     }
 
 
@@ -59,18 +63,12 @@ def by_case(rows: Rows) -> Rows:
 
 
 def learned(
-    rows: Rows, at: NDArray[np.int64], dt: float, base: Tensor, ctrl: Tensor, cost: Tensor
+    rows: Rows, at: NDArray[np.int64], dt: float, base: Tensor, ctrl: Tensor
 ) -> Variables:
-    """Losses without and with control and the cost, (time, row), at the steps `at`.
-
-    The integral over all of the learning comes from every step.
-    """
-    both, cases = torch.cat([base, ctrl], 1), by_case(rows)
-    total = dt * both.sum(0)
+    """Losses (time, row) without and with control, at the steps `at`."""
+    both = torch.cat([base, ctrl], 1)
     return {
-        "loss": cases.variable(both[at].mT, "loss L", "time"),
-        "loss_integral": cases.variable(total, "time integral of the loss", bulk=False),
-        "cost": rows.variable(cost[at].mT, "cost of control C", "time"),
+        "loss": by_case(rows).variable(both[at].mT, "loss L", "time"),
         "case": variable("case", list(CASES), "without and with control"),
         "time": time_coordinate(at, dt),
     }

@@ -102,7 +102,7 @@ def single_neuron(params: SingleNeuron, inputs: Mapping[str, xr.Dataset]) -> xr.
     """The baseline in closed form (Theory 1) and the optimal control by Pontryagin.
 
     Returns:
-        weight, loss, cost (case, time) and g (time), as the simulation has them.
+        weight, loss (case, time), g and cost (time), as the simulation has them.
     """
     s = params.mu**2 + params.sigma**2
     steps = record_steps(params.steps, params.records).astype(float)
@@ -116,8 +116,8 @@ def single_neuron(params: SingleNeuron, inputs: Mapping[str, xr.Dataset]) -> xr.
         {
             "weight": variable(per_case, weights, "weight w"),
             "loss": variable(per_case, loss, "average loss L"),
-            "cost": variable(per_case, params.beta * gains**2, "cost of control C"),
             "g": variable("time", g, "optimal gain g"),
+            "cost": variable("time", params.beta * g**2, "cost of control C"),
         },
         {
             "case": variable("case", ["baseline", "control"], "without and with control"),
@@ -176,7 +176,9 @@ def learning_rate(params: LearningRate, inputs: Mapping[str, xr.Dataset]) -> xr.
             u[c, run] = optimal_rate(condition, times, loss[c, run])
     coords = {name: measured[name].variable for name in ("condition", "seed", "time")}
     dims = ("condition", "seed", "time")
-    return xr.Dataset({"u": variable(dims, u, "speed of learning u = 1 + g")}, coords)
+    return xr.Dataset(
+        {"u": variable(dims, u.astype(np.float32), "speed of learning u = 1 + g")}, coords
+    )
 
 
 # ---- the value, equation by equation ---------------------------------------------------

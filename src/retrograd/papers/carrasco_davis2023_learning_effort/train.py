@@ -35,10 +35,10 @@ from retrograd.papers.carrasco_davis2023_learning_effort.params import (
     LearningRate,
     Maml,
     SingleNeuron,
-    Sweep,
 )
 from retrograd.papers.carrasco_davis2023_learning_effort.rows import (
     Rows,
+    ascended,
     row_labels,
     seed_labels,
     tensor,
@@ -55,13 +55,8 @@ def adjoint(params: GradientCheck, inputs: Inputs, device: torch.device) -> xr.D
 
 
 def single_neuron(params: SingleNeuron, inputs: Inputs, device: torch.device) -> xr.Dataset:
-    """One neuron's optimal gain and its SGD; see `train_neuron`."""
+    """One neuron's optimal gain, its SGD and its sweeps; see `train_neuron`."""
     return train_neuron.single_neuron(params, device)
-
-
-def sweep(params: Sweep, inputs: Inputs, device: torch.device) -> xr.Dataset:
-    """One neuron's optimal gain in many conditions; see `train_neuron`."""
-    return train_neuron.sweep(params, device)
 
 
 def maml(params: Maml, inputs: Inputs, device: torch.device) -> xr.Dataset:
@@ -87,7 +82,7 @@ def learning_rate(params: LearningRate, inputs: Inputs, device: torch.device) ->
 
     Returns:
         u and the controlled loss (condition, seed, time); u_start and peak_time, when u
-        is largest, of all steps (condition, seed); V_ends (condition, seed, end).
+        is largest, of all steps, and V_gain (condition, seed).
     """
     task = data.semantic(params.levels)
     labels = row_labels([c.label for c in params.conditions], seed_labels(params.seeds))
@@ -101,7 +96,7 @@ def learning_rate(params: LearningRate, inputs: Inputs, device: torch.device) ->
     start = tensor(np.zeros((len(labels), params.steps, 1)), device)
     rule = Adam(params.rate)
     found = optimise(network, setting, start, per_row("gamma"), rule, params.iterations)
-    u, ends = 1 + found.control[..., 0], torch.tensor(found.V[:, [0, -1]])
+    u, gained = 1 + found.control[..., 0], torch.tensor(found.V[:, -1] - found.V[:, 0])
     rows = Rows(("condition", "seed"), (len(params.conditions), params.seeds))
     at = data.record_steps(params.steps, params.records)
     recorded = {
@@ -114,11 +109,8 @@ def learning_rate(params: LearningRate, inputs: Inputs, device: torch.device) ->
             bulk=False,
             units="time constants",
         ),
-        "V_ends": rows.variable(
-            ends, "value at g = 0, and of the optimal control", "end", bulk=False
-        ),
+        "V_gain": rows.variable(gained, "value that control adds", bulk=False),
         "time": time_coordinate(at, params.dt),
-        "end": variable("end", ["start", "optimum"], "end of the ascent"),
     }
     texts = {"gamma": "discount γ", "beta": "cost of control β", "offset": "g free of cost"}
     of = "condition"
@@ -140,9 +132,8 @@ def engagement(params: Engagement, inputs: Inputs, device: torch.device) -> xr.D
     """Optimal engagement in tasks that are learned side by side.
 
     Returns:
-        psi (variant, seed, task, time); loss (case, variant, seed, time) and its
-        integral; cost (variant, seed, time); V (variant, seed, iteration), V_base
-        (variant, seed).
+        psi (variant, seed, task, time); loss (curve, seed, time), without control and of
+        every variant; V (variant, seed, iteration) and V_least_step.
     """
     task, variants = data.task(params), params.variants
     labels = row_labels(variants, seed_labels(params.seeds))
@@ -163,9 +154,15 @@ def engagement(params: Engagement, inputs: Inputs, device: torch.device) -> xr.D
     rows = Rows(("variant", "seed"), (len(variants), params.seeds))
     at = data.record_steps(params.steps, params.records)
     psi = rows.variable(found.control[:, at].mT, "engagement in the task", "task", "time")
+    # The seeds' uncontrolled runs are the same in all variants: they are kept once.
+    base, ctrl = found.loss_base[at, : params.seeds], found.loss_ctrl[at]
+    curves = Rows(("curve", "seed"), (1 + len(variants), params.seeds))
+    loss = curves.variable(torch.cat([base, ctrl], 1).mT, "loss L", "time")
     return xr.Dataset(
-        found.variables(rows, at, params.dt) | {"psi": psi},
+        ascended(rows, found.V)
+        | {"psi": psi, "loss": loss, "time": time_coordinate(at, params.dt)},
         {
+            "curve": variable("curve", ["baseline", *variants], "whose loss"),
             "variant": variable("variant", list(variants), "kind of engagement"),
             "seed": data.seed_coordinate(params.seeds),
             "task": data.task_coordinate(params.pairs),
@@ -176,9 +173,11 @@ def engagement(params: Engagement, inputs: Inputs, device: torch.device) -> xr.D
 def category(params: Category, inputs: Inputs, device: torch.device) -> xr.Dataset:
     """Optimal engagement in the classes (outputs) of one task.
 
+    A group is a level of the hierarchy, whose outputs are averaged, or one digit.
+
     Returns:
-        phi (seed, unit, time), level (unit) of the hierarchy, zero if there is none; and
-        what `engagement` has, without variants.
+        phi (seed, group, time); optimal_loss (group), the least loss of an output; loss
+        (case, seed, time); V (seed, iteration) and V_least_step.
     """
     task, labels = data.task(params), seed_labels(params.seeds)
     network = network_of(params, [task], initial_weights(params, task), labels, device)
@@ -187,15 +186,18 @@ def category(params: Category, inputs: Inputs, device: torch.device) -> xr.Datas
     found = ascend(params, network, settings.CategoryEngagement(params.beta), start)
     rows = Rows(("seed",), (params.seeds,))
     at = data.record_steps(params.steps, params.records)
-    phi = rows.variable(found.control[:, at].mT, "engagement in the class", "unit", "time")
-    levels = np.zeros(units, np.int64)
-    if params.data == "semantic":
-        levels = data.semantic_levels(params.levels)
+    groups = data.groups(params)
+    mean = groups / groups.sum(1, keepdims=True)
+    phi = tensor(mean, device) @ found.control[:, at].mT
+    least = mean @ task.optimal_losses
     return xr.Dataset(
-        found.variables(rows, at, params.dt) | {"phi": phi},
+        found.variables(rows, at, params.dt)
+        | {
+            "phi": rows.variable(phi, "engagement in the class", "group", "time"),
+            "optimal_loss": variable("group", least, "least loss of an output"),
+        },
         {
             "seed": data.seed_coordinate(params.seeds),
-            "unit": variable("unit", np.arange(units), "output"),
-            "level": variable("unit", levels, "level of the output in the hierarchy"),
+            "group": variable("group", np.arange(len(groups)), "level, or digit"),
         },
     )

@@ -55,10 +55,10 @@ def gain_single(params: GainSingle, device: torch.device) -> xr.Dataset:
     """Optimal gain of every weight, one task; and SGD without and with it.
 
     Returns:
-        loss (case, seed, time), its integral, and cost (seed, time); gain_norm (layer,
-        seed, time); weight_norm (norm, case, seed, time), mean size (l1) and root mean
-        square (l2), and weight_norm_end; V, V_base; and if there is SGD, V_ode and V_sgd
-        (case, seed), the values of the average dynamics and of SGD.
+        loss (case, seed, time), cost (seed, time); gain_norm (layer, seed, time);
+        weight_norm (norm, case, seed, time), mean size (l1) and root mean square (l2) of
+        the weights; V; and if there is SGD, V_ode and V_sgd (case, seed), the values of
+        the average dynamics and of SGD.
     """
     task = data.task(params)
     found, setting = _optimal_gain(params, [task], None, device)
@@ -69,8 +69,8 @@ def gain_single(params: GainSingle, device: torch.device) -> xr.Dataset:
     layers = [g[:, at].square().sum((-2, -1)).sqrt() for g in setting.split(found.control)]
     by_layer = Rows(("layer", "seed"), (2, params.seeds))
     recorded = found.variables(rows, at, params.dt) | {
+        "cost": rows.variable(found.cost[at].mT, "cost of control C", "time"),
         "weight_norm": norm_rows.variable(norms[:, at], "norm of the weights", "time"),
-        "weight_norm_end": norm_rows.variable(norms[:, -1], "norm of the weights, end"),
         "gain_norm": by_layer.variable(torch.cat(layers), "norm of the gains", "time"),
         "norm": NORMS,
         "layer": variable("layer", [1, 2], "layer"),
@@ -121,11 +121,11 @@ def gain_switch(params: GainSwitch, device: torch.device) -> xr.Dataset:
     """Optimal gain of every weight while tasks A and B alternate.
 
     Returns:
-        loss (case, seed, time), its integral, and cost (seed, time); per switch, peak
-        (case, seed, switch), the largest loss soon after it, cost_peak (seed, switch), the
-        largest cost from the middle of the block before to that of the block after, and
-        cost_middle, in the middle of the block after; to_B (switch), 1 if it is to task B;
-        weight_norm_end (norm, case, seed); V, V_base.
+        loss (case, seed, time), cost (seed, time); per switch, peak (case, seed, switch),
+        the largest loss soon after it, cost_peak (seed, switch), the largest cost from the
+        middle of the block before to that of the block after, and cost_middle, in the
+        middle of the block after; to_B (switch), 1 if it is to task B;
+        weight_rms_end (case, seed); V.
     """
     tasks = [data.affine_gauss(task) for task in params.tasks]
     block = params.segment_steps
@@ -136,12 +136,9 @@ def gain_switch(params: GainSwitch, device: torch.device) -> xr.Dataset:
     at = data.record_steps(params.steps, params.records)
     half = block // 2
     # A switch counts if at least half a block is left after it.
-    switches = [
-        s for s in range(block, params.steps, block) if s + block // 2 < params.steps
-    ]
+    switches = [s for s in range(block, params.steps, block) if s + half < params.steps]
     soon = max(1, round(params.peak_window / params.dt))
-
-    norm_rows, norms = _weight_norms(cases, found)
+    rms = torch.cat([found.norms_base[1][-1], found.norms_ctrl[1][-1]])
 
     def largest(values: Tensor, before: int, after: int) -> Tensor:
         """Around every switch, (row, switch)."""
@@ -150,6 +147,7 @@ def gain_switch(params: GainSwitch, device: torch.device) -> xr.Dataset:
     losses = torch.cat([found.loss_base, found.loss_ctrl], 1)
     middle = found.cost[[s + half for s in switches]].mT
     recorded = found.variables(rows, at, params.dt) | {
+        "cost": rows.variable(found.cost[at].mT, "cost of control C", "time"),
         "peak": cases.variable(
             largest(losses, 0, soon), "largest loss soon after the switch", "switch"
         ),
@@ -157,8 +155,7 @@ def gain_switch(params: GainSwitch, device: torch.device) -> xr.Dataset:
             largest(found.cost, half, half), "largest cost around the switch", "switch"
         ),
         "cost_middle": rows.variable(middle, "cost in the middle of the block", "switch"),
-        "weight_norm_end": norm_rows.variable(norms[:, -1], "norm of the weights, end"),
-        "norm": NORMS,
+        "weight_rms_end": cases.variable(rms, "root mean square weight at the end"),
     }
     to_B = [segments[s] for s in switches]
     times = params.dt * np.array(switches)

@@ -11,6 +11,7 @@ from retrograd.papers.carrasco_davis2023_learning_effort import data, settings
 from retrograd.papers.carrasco_davis2023_learning_effort.network import LinearNetwork
 from retrograd.papers.carrasco_davis2023_learning_effort.params import Maml
 from retrograd.papers.carrasco_davis2023_learning_effort.rows import (
+    ITERATIONS,
     Rows,
     row_labels,
     seed_labels,
@@ -27,8 +28,7 @@ def maml(params: Maml, device: torch.device) -> xr.Dataset:
 
     Returns:
         objective (horizon, seed, iteration), minus the value per dt; eval_loss (horizon,
-        seed, task, time); eval_integral (horizon, seed), the time integral of the mean
-        over tasks; loss_after_one_step (horizon, seed).
+        seed, time), mean over tasks; eval_integral (horizon, seed), its time integral.
     """
     tasks = [data.classes(params.images, pair) for pair in params.pairs]
     W1, W2 = data.initial_weights(
@@ -43,19 +43,15 @@ def maml(params: Maml, device: torch.device) -> xr.Dataset:
     loss = torch.cat(losses, 1)  # (time, horizon · seed · task)
     rows = Rows(("horizon", "seed"), (len(params.horizons), params.seeds))
     mean = loss.reshape(len(loss), -1, len(tasks)).mean(-1)
-    at = data.record_steps(params.eval_steps, params.records)
-    each = Rows((*rows.dims, "task"), (*rows.sizes, len(tasks)))
-    every = data.record_steps(params.iterations + 1, params.records)
+    at = data.log_steps(params.eval_steps, params.records)
+    every = data.record_steps(params.iterations + 1, ITERATIONS)
     objective = torch.cat(objectives)[:, every]
     return xr.Dataset(
         {
             "objective": rows.variable(objective, "loss that is minimised", "iteration"),
-            "eval_loss": each.variable(loss[at].mT, "loss of the task", "time"),
+            "eval_loss": rows.variable(mean[at].mT, "mean loss of the tasks", "time"),
             "eval_integral": rows.variable(
                 params.dt * mean.sum(0), "time integral of the mean loss", bulk=False
-            ),
-            "loss_after_one_step": rows.variable(
-                mean[1], "mean loss after one step of learning", bulk=False
             ),
         },
         {
@@ -63,7 +59,6 @@ def maml(params: Maml, device: torch.device) -> xr.Dataset:
                 "horizon", params.horizons, "states that the objective sees"
             ),
             "seed": data.seed_coordinate(params.seeds),
-            "task": data.task_coordinate(params.pairs),
             "time": time_coordinate(at, params.dt),
             "iteration": variable("iteration", every, "iteration of the ascent"),
         },

@@ -16,8 +16,12 @@ from retrograd.papers.carrasco_davis2023_learning_effort.neuron import (
     Constants,
     Neurons,
 )
-from retrograd.papers.carrasco_davis2023_learning_effort.params import SingleNeuron, Sweep
+from retrograd.papers.carrasco_davis2023_learning_effort.params import SingleNeuron
 from retrograd.papers.carrasco_davis2023_learning_effort.rows import (
+    CASES,
+    Rows,
+    Variables,
+    ascended,
     tensor,
     time_coordinate,
 )
@@ -25,6 +29,48 @@ from retrograd.papers.carrasco_davis2023_learning_effort.sgd import NeuronSgd
 from retrograd.products import variable
 
 Array = NDArray[np.float64]
+
+
+def single_neuron(params: SingleNeuron, device: torch.device) -> xr.Dataset:
+    """The optimal gain of one neuron; average learning and SGD, without and with it.
+
+    Returns:
+        weight, loss (case, time), g, cost (time); V (iteration) and V_least_step; over
+        the SGD runs, sgd_loss and sgd_loss_sd (case, time), the mean and standard
+        deviation, and sgd_deviation (case), the largest deviation of that mean from L at
+        any step; and of the sweeps what `_swept` describes.
+    """
+    swept = params.conditions()
+    usual = params.model_dump(exclude={"grids"})
+    rows = [usual, *(usual | {c.parameter: c.value} for c in swept)]
+    neurons = Neurons(_constants(rows, device), params.dt)
+    labels = ["the usual neuron", *(c.label for c in swept)]
+    g, V = _optimal_gain(neurons, params.rate, params.iterations, labels)
+    at = data.record_steps(params.steps, params.records)
+    weights, losses = [], []
+    for control in (torch.zeros_like(g), g):
+        run(neurons, control)
+        weights.append(neurons.w.cpu().numpy().copy())
+        losses.append(neurons.losses().cpu().numpy())
+    weight, loss = (np.stack(found)[:, : params.steps, 0] for found in (weights, losses))
+    gains = g[0, : params.steps].cpu().numpy()
+    per_case = ("case", "time")
+    average = {
+        "weight": variable(per_case, weight[:, at], "weight w"),
+        "loss": variable(per_case, loss[:, at], "average loss L"),
+        "g": variable("time", gains[at], "optimal gain g"),
+        "cost": variable("time", params.beta * gains[at] ** 2, "cost of control C"),
+    }
+    variables = average | _sgd(params, gains, loss, at) | ascended(Rows((), ()), V[:1])
+    if swept:
+        variables |= _swept(params, neurons, losses, g, V)
+    return xr.Dataset(
+        variables,
+        {
+            "case": variable("case", list(CASES), "without and with control"),
+            "time": time_coordinate(at, params.dt),
+        },
+    )
 
 
 def _constants(
@@ -38,7 +84,7 @@ def _constants(
     return Constants(s=s, **named)
 
 
-def _neurons_ascent(
+def _optimal_gain(
     neurons: Neurons, rate: float, iterations: int, labels: Sequence[str]
 ) -> tuple[Tensor, Array]:
     """The optimal g (row, time), from g = 0; V (row, iteration)."""
@@ -54,120 +100,68 @@ def _neurons_ascent(
     return ascent.control, V
 
 
-def single_neuron(params: SingleNeuron, device: torch.device) -> xr.Dataset:
-    """The optimal gain of one neuron; average learning and SGD, without and with it.
-
-    Returns:
-        weight, loss, cost (case, time); g (time); V (iteration); V_base;
-        and over the SGD runs, at every recorded time, sgd_loss and sgd_loss_sd (case,
-        time), the mean and standard deviation; sgd_deviation (case), the largest
-        deviation of that mean from L at any step.
-    """
-    neurons = Neurons(_constants([params.model_dump()], device), params.dt)
-    g, V = _neurons_ascent(neurons, params.rate, params.iterations, ["the neuron"])
-    at = data.record_steps(params.steps, params.records)
-    weights, losses, values = [], [], []
-    for control in (torch.zeros_like(g), g):
-        values.append(float(run(neurons, control)[0]))
-        weights.append(neurons.w[:, 0].cpu().numpy().copy())
-        losses.append(neurons.losses()[:, 0].cpu().numpy())
-    gains = g[0].cpu().numpy()
+def _sgd(
+    params: SingleNeuron, gains: Array, loss: Array, at: NDArray[np.int64]
+) -> Variables:
+    """SGD under no gain and under the given one, beside its average, loss (case, time)."""
     G = np.stack([np.ones_like(gains), 1 + gains])
-    loss = np.stack(losses)
-    sgd = _neuron_sgd(params, G)
-    mean, sd = sgd.mean(1), sgd.std(1, ddof=1) if params.seeds > 1 else np.zeros_like(loss)
-    per_case = ("case", "time")
-    cost = params.beta * (G[:, at] - 1) ** 2
-    return xr.Dataset(
-        {
-            "weight": variable(per_case, np.stack(weights)[:, at], "weight w"),
-            "loss": variable(per_case, loss[:, at], "average loss L"),
-            "cost": variable(per_case, cost, "cost of control C"),
-            "g": variable("time", gains[at], "optimal gain g"),
-            "V": variable("iteration", V[0], "value V"),
-            "V_base": variable((), values[0], "value without control"),
-            "sgd_loss": variable(
-                per_case, mean[:, at].astype(np.float32), "mean over SGD runs of the loss"
-            ),
-            "sgd_loss_sd": variable(
-                per_case, sd[:, at].astype(np.float32), "deviation over SGD runs"
-            ),
-            "sgd_deviation": variable(
-                "case", abs(mean - loss).max(1), "largest deviation of SGD's mean from L"
-            ),
-        },
-        {
-            "case": variable("case", ["baseline", "control"], "without and with control"),
-            "time": time_coordinate(at, params.dt),
-            "iteration": variable(
-                "iteration", np.arange(V.shape[1]), "iteration of the ascent"
-            ),
-        },
-    )
-
-
-def _neuron_sgd(params: SingleNeuron, G: Array) -> Array:
-    """Losses of the batches of SGD under gains G (case, time): (case, run, time)."""
     samples = data.TwoGaussSamples(
         params.seed, params.seeds, params.mu, params.sigma, params.batch
     )
     sgd = NeuronSgd(samples, params.seeds, G, params.dt, params.weight_decay)
-    return ensembles.follow(sgd, range(params.steps), "SGD")["loss"]
+    runs = ensembles.follow(sgd, range(params.steps), "SGD")["loss"]  # (case, run, time)
+    mean, sd = runs.mean(1), runs.std(1)
+    per_case = ("case", "time")
+    return {
+        "sgd_loss": variable(
+            per_case, mean[:, at].astype(np.float32), "mean loss of SGD runs"
+        ),
+        "sgd_loss_sd": variable(
+            per_case, sd[:, at].astype(np.float32), "standard deviation over SGD runs"
+        ),
+        "sgd_deviation": variable(
+            "case", abs(mean - loss).max(1), "largest deviation of SGD's mean from L"
+        ),
+    }
 
 
-def sweep(params: Sweep, device: torch.device) -> xr.Dataset:
-    """The optimal gain of one neuron in every condition.
+def _swept(
+    params: SingleNeuron, neurons: Neurons, losses: Sequence[Array], g: Tensor, V: Array
+) -> Variables:
+    """Optimal gain of every condition of the sweeps, rows 1 and on of the batch.
 
     Returns:
-        g and advantage, v with control − v without, v = −L − C (condition, time), zero
-        after the condition's last step; of all steps, g_start, g_end, g_mean, and
-        peak_step, where g is largest; V_start, V_end, and V_least_step of the ascent.
+        sweep_g and advantage, v with control − v without, v = −L − C (condition,
+        fraction), from the first step to the last; over all steps, g_start, g_end,
+        g_mean, and peak_step, where g is largest; V_gain, sweep_V_least_step.
     """
-    usual = params.model_dump(exclude={"grids"})
-    names, values = zip(*params.conditions(), strict=True)
-    constants = _constants(
-        [usual | {n: v} for n, v in zip(names, values, strict=True)], device
-    )
-    neurons = Neurons(constants, params.dt)
-    labels = [f"{n}={v:g}" for n, v in zip(names, values, strict=True)]
-    g, V = _neurons_ascent(neurons, params.rate, params.iterations, labels)
-    run(neurons, torch.zeros_like(g))
-    base = neurons.losses()
-    run(neurons, g)
-    counts = (neurons.weight > 0).double()
-    advantage = counts * (base - neurons.losses() - neurons.costs())
-    gains = (counts.mT * g).cpu().numpy()
-    last = constants.steps.cpu().numpy().astype(int)
-    at = data.record_steps(neurons.steps, params.records)
-    rows = np.arange(len(last))
-    of = "condition"
+    (base, ctrl), swept = losses, params.conditions()
+    counts = (neurons.weight > 0).cpu().numpy()
+    advantage = (counts * (base - ctrl - neurons.costs().cpu().numpy())).T[1:]
+    gains, values = (counts.T * g.cpu().numpy())[1:], V[1:]
+    last = counts.sum(0)[1:]
+    # Recorded at the same fractions of every condition's learning, to the nearest step.
+    fraction = np.linspace(0, 1, params.sweep_records)
+    at = np.rint(fraction * (last[:, None] - 1)).astype(int)
+    of, bulk = "condition", ("condition", "fraction")
+    ends = gains[np.arange(len(last)), last - 1]
+    least = np.diff(values, axis=1).min(1)
+    return {
+        "sweep_g": variable(bulk, _at(gains, at), "optimal gain g"),
+        "advantage": variable(bulk, _at(advantage, at), "v with control minus v without"),
+        "g_start": variable(of, gains[:, 0], "g at the first step"),
+        "g_end": variable(of, ends, "g at the last step"),
+        "g_mean": variable(of, gains.sum(1) / last, "mean of g"),
+        "peak_step": variable(of, gains.argmax(1), "step at which g is largest"),
+        "V_gain": variable(of, values[:, -1] - values[:, 0], "value that control adds"),
+        "sweep_V_least_step": variable(of, least, "least step of V in the ascent"),
+        "condition": variable(of, [c.label for c in swept], "condition"),
+        "value": variable(of, [float(c.value) for c in swept], "what differs"),
+        "duration": variable(of, last * params.dt, "length T dt", "time constants"),
+        "fraction": variable("fraction", fraction, "time as a fraction of the duration"),
+    }
 
-    def per_condition(found: Array, text: str) -> xr.Variable:
-        return variable(of, found, text)
 
-    return xr.Dataset(
-        {
-            "g": variable((of, "time"), gains[:, at].astype(np.float32), "optimal gain g"),
-            "advantage": variable(
-                (of, "time"),
-                advantage.mT.cpu().numpy()[:, at].astype(np.float32),
-                "v with control minus v without",
-            ),
-            "g_start": per_condition(gains[:, 0], "g at the first step"),
-            "g_end": per_condition(gains[rows, last - 1], "g at the last step"),
-            "g_mean": per_condition(gains.sum(1) / last, "mean of g"),
-            "peak_step": per_condition(gains.argmax(1), "step at which g is largest"),
-            "V_start": per_condition(V[:, 0], "value without control"),
-            "V_end": per_condition(V[:, -1], "value of the optimal control"),
-            "V_least_step": per_condition(
-                np.diff(V, axis=1).min(1), "least step of V along the ascent"
-            ),
-        },
-        {
-            "condition": variable(of, labels, "condition"),
-            "parameter": variable(of, list(names), "what differs"),
-            "value": variable(of, np.array(values, float), "its value"),
-            "steps": variable(of, last, "steps that count"),
-            "time": time_coordinate(at, params.dt),
-        },
-    )
+def _at(values: Array, at: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Values (condition, step) at steps that differ by condition (condition, record)."""
+    return np.take_along_axis(values, at, 1).astype(np.float32)
