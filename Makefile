@@ -4,11 +4,15 @@ PYTHON ?= python3
 CORES ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() or 1)")
 RUN = PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: figures test environment schemas readme lock clean
+.PHONY: figures figure test environment schemas readme lock clean
 
 # Every figure and every claim that config/config.yaml names.
 figures: environment
 	$(RUN) snakemake --cores $(CORES)
+
+# One figure from its pins: make figure FIG=goldt2019_teacher_student/fig2
+figure: environment
+	$(RUN) retrograd figure $(FIG) --cores $(CORES)
 
 test: environment
 	$(RUN) pytest

@@ -17,6 +17,7 @@ fix_instruction_set()  # before anything imports numpy
 
 ROOT = Path(__file__).resolve().parent.parent
 PAPER = "goldt2019_teacher_student"
+PINNED = ("--profile", "workflow/profiles/pinned")
 
 
 @pytest.fixture(autouse=True)
@@ -35,15 +36,42 @@ class Clone:
 
     def __post_init__(self) -> None:
         tools = str(Path(sys.executable).parent)
-        self.environment = os.environ | {
-            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.path / "src"),
-        }
+        self.environment = (
+            os.environ
+            | {
+                "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": str(self.path / "src"),
+                # Nothing of the machine's own git or DVC settings.
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "DVC_GLOBAL_CONFIG_DIR": str(self.path.parent / "no-dvc-config"),
+                "DVC_SITE_CACHE_DIR": str(self.path.parent / "dvc-site-cache"),
+            }
+            | {
+                f"GIT_{who}_{what}": value
+                for who in ("AUTHOR", "COMMITTER")
+                for what, value in (("NAME", "A. Tester"), ("EMAIL", "tester@example.org"))
+            }
+        )
 
     def run(self, *command: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             command, cwd=self.path, env=self.environment, capture_output=True, text=True
         )
+
+    def done(self, *command: str) -> str:
+        """Run a command that must succeed; returns what it said."""
+        run = self.run(*command)
+        assert run.returncode == 0, run.stdout + run.stderr
+        return run.stdout
+
+    def commit(self, message: str) -> None:
+        self.done("git", "add", "--all")
+        self.done("git", "commit", "--quiet", "--message", message)
+
+    def git_clone(self, path: Path) -> "Clone":
+        """What someone else gets: tracked files only."""
+        self.done("git", "clone", "--quiet", str(self.path), str(path))
+        return Clone(path, self.scale, self.cores)
 
     def snakemake(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run snakemake; `--config` must come last, so that it can be extended."""
@@ -56,7 +84,7 @@ class Clone:
         planned = self.snakemake("--dry-run", *arguments)
         assert planned.returncode == 0, planned.stdout + planned.stderr
         text = planned.stdout + planned.stderr
-        said = re.findall(r"^Job \d+: \S+ \(\w+\): (?:product |figure )?(\w+)$", text, re.M)
+        said = re.findall(r"^Job \d+: \S+ \(\w+\): (?:product |figure )?(\w+)", text, re.M)
         return set(said)
 
     def edit(self, file: str, old: str, new: str) -> None:
@@ -97,6 +125,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     run = made.snakemake()
     assert run.returncode == 0, run.stdout + run.stderr
     return made
+
+
+@pytest.fixture(scope="session")
+def author(finished: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A git repository whose smoke results are pinned; tests leave it as it is."""
+    path = tmp_path_factory.mktemp("author") / "clone"
+    shutil.copytree(finished.path, path)
+    made = Clone(path)
+    made.done("git", "init", "--quiet")
+    made.done("retrograd", "pin", "--scale", "smoke")
+    made.commit("pin the smoke results")
+    return made
+
+
+@pytest.fixture
+def reviewer(author: Clone, tmp_path: Path) -> Clone:
+    """A fresh clone of the author's repository: pins, and no results."""
+    return author.git_clone(tmp_path / "reviewer")
+
+
+@pytest.fixture
+def co_author(author: Clone, tmp_path: Path) -> Iterator[Clone]:
+    """A copy of the author's folder, results, records and Snakemake's memory included."""
+    path = tmp_path / "co_author"
+    shutil.copytree(author.path, path)
+    yield Clone(path)
+    shutil.rmtree(path)
 
 
 @pytest.fixture

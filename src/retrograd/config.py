@@ -16,12 +16,14 @@ from ruamel.yaml.error import MarkedYAMLError
 
 from retrograd import recipes
 from retrograd.arithmetic import Device
-from retrograd.errors import RetrogradError, check_known, nearest
+from retrograd.errors import RetrogradError, UsageError, check_known, nearest
 from retrograd.parameters import MasterSeed, Model, Parameters
 
 Scale = Literal["smoke", "laptop", "published"]
 Step = Literal["data", "train", "theory"]
+Mode = Literal["build", "pinned"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+CONFIG = Path("config", "config.yaml")
 PAPERS = Path("config", "papers")
 
 # The function of a step's module that makes a product, unless the product names another.
@@ -99,6 +101,9 @@ class Paper(Model, Generic[Experiment]):
     claims: dict[str, Claim]
     not_tested: dict[Scale, str] = {}
     """scales at which none of the claims is tested, each with the reason"""
+    seconds: dict[Scale, dict[str, Annotated[float, Field(gt=0)]]] = {}
+    """estimates of what the longer products take, for `retrograd plan` on a machine that
+    has not made them yet"""
 
     def parameters(self, product: str, scale: Scale) -> Parameters | None:
         """Parameters of a product at a scale; None where the product is absent."""
@@ -113,6 +118,9 @@ class Paper(Model, Generic[Experiment]):
 class Config(Model):
     """What to build: config/config.yaml."""
 
+    mode: Mode = "build"
+    """build: products are computed; pinned: they are fetched and verified"""
+
     papers: Literal["all"] | list[str] = "all"
     """slugs of config/papers/<slug>.yaml, or all"""
     scale: Scale = "laptop"
@@ -123,7 +131,18 @@ class Config(Model):
     """auto: CUDA where there is one at the published scale, else the CPU; cpu; cuda"""
 
 
-def load_config(data: Mapping[str, Any], file: str = "config/config.yaml") -> Config:
+def read_config(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of config/config.yaml with some keys replaced, not yet checked.
+
+    Raises:
+        RetrogradError: this is not the project's folder, or the file is not YAML.
+    """
+    if not CONFIG.exists():
+        raise UsageError(f"there is no {CONFIG} here: run this in the project's folder")
+    return (_read_yaml(CONFIG) or {}) | dict(overrides)
+
+
+def load_config(data: Mapping[str, Any], file: str = str(CONFIG)) -> Config:
     """Check the contents of config/config.yaml, with any overrides of the command line."""
     config = _validate(Config, dict(data), file)
     if config.papers != "all":
@@ -231,6 +250,9 @@ def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
         path = f"products.{name}"
         check_known(f"{file}: {path}.parameters", product.parameters, sections)
         check_defined(path, product.step, product.maker)
+    for scale, estimates in paper.seconds.items():
+        for name in estimates:
+            check_known(f"{file}: seconds.{scale}", name, paper.products)
     for name in paper.figures:
         check_defined(f"figures.{name}", "figures", name)
     for name in paper.claims:

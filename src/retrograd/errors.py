@@ -8,6 +8,10 @@ class RetrogradError(Exception):
     """Something a person must mend; its text names the thing and the mend."""
 
 
+class UsageError(RetrogradError):
+    """A wrong word of the person's own: exit code 2."""
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Text that ends an 'unknown name' error: the nearest valid name, and what is valid."""
     known = sorted(names)
@@ -21,12 +25,12 @@ def check_known(place: str, name: str, names: Iterable[str], what: str = "") -> 
     """Refuse a name that is none of the valid ones.
 
     Raises:
-        RetrogradError: names the place, what was found, and the nearest valid name.
+        UsageError: names the place, what was found, and the nearest valid name.
     """
     valid = list(names)
     if name not in valid:
         kind = f"{what} " if what else ""
-        raise RetrogradError(f"{place}: unknown {kind}'{name}'; {nearest(name, valid)}")
+        raise UsageError(f"{place}: unknown {kind}'{name}'; {nearest(name, valid)}")
 
 
 _SHOWN = 12

@@ -50,6 +50,13 @@ def _explain(path: Path, error: Exception) -> str:
 
 
 def md5(path: Path) -> str:
-    """Digest of a file's bytes, as DVC writes it: what a pin in dvc.lock holds."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+    """Digest of a file's bytes, as DVC writes it: what a pin in dvc.lock holds.
+
+    Raises:
+        RetrogradError: the file is not there or cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        raise RetrogradError(f"{path}: cannot read it: {error.strerror}") from error

@@ -3,13 +3,14 @@
 Imported when the Snakefile is parsed, on a cluster by every job: nothing heavy in here.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import Any
 
-from retrograd import recipes
+from retrograd import pins, recipes
 from retrograd.arithmetic import wants_cuda
+from retrograd.artifacts import FIGURE_FORMATS, RESULTS, Artifact, Kind, product_path
 from retrograd.config import (
     Config,
     Paper,
@@ -17,13 +18,10 @@ from retrograd.config import (
     available_papers,
     load_config,
     load_paper,
+    read_config,
 )
-from retrograd.errors import check_known
-
-Kind = Literal["product", "figure", "claims"]
-RESULTS = "results"
-PULLED = 86400.0  # the date of results that were not made here: 2 January 1970
-FIGURE_FORMATS = ("svg", "png")
+from retrograd.errors import RetrogradError, check_known
+from retrograd.pins import Pin
 
 # The modules whose code, with all they import, decides a file of each kind.
 _WRITERS = {
@@ -33,31 +31,13 @@ _WRITERS = {
 }
 
 
-def product_path(paper: str, scale: str, product: str) -> str:
-    return f"{RESULTS}/{paper}/{scale}/products/{product}.nc"
-
-
-def figure_path(paper: str, scale: str, figure: str, format: str = "svg") -> str:
-    return f"{RESULTS}/{paper}/{scale}/figures/{figure}.{format}"
-
-
-def claims_path(paper: str, scale: str) -> str:
-    return f"{RESULTS}/{paper}/{scale}/claims.json"
-
-
-def record_path(kind: Kind, paper: str, scale: str, name: str) -> str:
-    """Where the job that makes a file records its recipe (see `records`)."""
-    stem = f"{kind}-{name}" if name else kind
-    return f"{RESULTS}/{paper}/{scale}/records/{stem}.json"
-
-
 class Graph:
     """The checked configs, and everything the rules need to know of them."""
 
     def __init__(self, config: Config, papers: Mapping[str, Paper[Any]]) -> None:
         self.config = config
         self.papers = papers
-        self._recipes: dict[tuple[Kind, str, Any, str], str] = {}
+        self._recipes: dict[Artifact, str] = {}
 
     @classmethod
     def load(cls, data: Mapping[str, Any], source: str = "config/config.yaml") -> "Graph":
@@ -70,20 +50,102 @@ class Graph:
         slugs = available_papers() if config.papers == "all" else config.papers
         return cls(config, {slug: load_paper(slug, config.seed) for slug in slugs})
 
+    @classmethod
+    def here(cls, **overrides: Any) -> "Graph":
+        """The graph of config/config.yaml, with the overrides that are not None."""
+        given = {key: value for key, value in overrides.items() if value is not None}
+        return cls.load(read_config(given))
+
+    @cached_property
+    def pins(self) -> dict[str, Pin]:
+        """Every pin of dvc.lock, by path."""
+        return pins.read()
+
     # ---- targets ---------------------------------------------------------------------
 
     def targets(self) -> list[str]:
         """Every figure and claims file of the papers and the scale that config names."""
-        scale = self.config.scale
-        return [path for slug in self.papers for path in self._targets(slug, scale)]
+        return [path for target in self.target_artifacts() for path in target.paths]
 
-    def _targets(self, slug: str, scale: Scale) -> Iterator[str]:
+    def target_artifacts(self) -> list[Artifact]:
+        return [
+            artifact
+            for slug in self.papers
+            for artifact in self.artifacts(slug, self.config.scale)
+            if artifact.kind != "product"
+        ]
+
+    def artifacts(self, slug: str, scale: Scale) -> list[Artifact]:
+        """Everything that is made of a paper at a scale."""
         paper = self.papers[slug]
         check_known(f"config/papers/{slug}.yaml: scales", scale, paper.scales, "scale")
-        for figure in paper.figures:
-            for format in FIGURE_FORMATS:
-                yield figure_path(slug, scale, figure, format)
-        yield claims_path(slug, scale)
+        products = self._products_at(paper, scale)
+        return [
+            *(Artifact("product", slug, scale, name) for name in products),
+            *(Artifact("figure", slug, scale, name) for name in paper.figures),
+            Artifact("claims", slug, scale),
+        ]
+
+    def needed(self, targets: Iterable[Artifact]) -> list[Artifact]:
+        """The targets and all they are made from; inputs before what needs them."""
+        found: dict[Artifact, None] = {}
+
+        def visit(artifact: Artifact) -> None:
+            for path in self.inputs(*artifact):
+                visit(self.artifact(path))
+            found[artifact] = None
+
+        for target in targets:
+            visit(target)
+        return list(found)
+
+    def selected(self, words: Sequence[str]) -> list[Artifact]:
+        """Artifacts by a person's words: PAPER, PAPER/NAME, or a path under results/.
+
+        Raises:
+            UsageError: a word that names nothing, with the nearest one that does.
+        """
+        chosen: list[Artifact] = []
+        for word in words or self.papers:
+            if _is_result(word):
+                chosen.append(self.artifact(word))
+                continue
+            slug, _, name = word.strip("/").partition("/")
+            check_known(word, slug, self.papers, "paper")
+            there = {a.name or a.kind: a for a in self.artifacts(slug, self.config.scale)}
+            if name:
+                check_known(word, name, there, "name")
+            chosen += [there[name]] if name else there.values()
+        return chosen
+
+    def artifact(self, path: str) -> Artifact:
+        """What makes a path under results/.
+
+        Raises:
+            RetrogradError: no rule makes it; names the nearest path that one makes.
+        """
+        parts = PurePosixPath(path).parts[1:]
+        self._check_target(path, parts)
+        slug, scale, kind, name = (*parts, "")[:4]
+        if kind == "claims.json":
+            return Artifact("claims", slug, scale)
+        made: Kind = "product" if kind == "products" else "figure"
+        return Artifact(made, slug, scale, PurePosixPath(name).stem)
+
+    def asked_for(self, arguments: Sequence[str]) -> list[Artifact]:
+        """What a command line asks for: the paths under results/, else every target.
+
+        Raises:
+            RetrogradError: a path that no rule makes; in pinned mode, a product that is
+                needed and has no pin.
+        """
+        self.check_targets(arguments)
+        named = [self.artifact(a) for a in arguments if _is_result(a)]
+        targets = named or self.target_artifacts()
+        if self.config.mode == "pinned":
+            for artifact in self.needed(targets):
+                self.recipe(*artifact)
+        return targets
 
     def check_targets(self, arguments: Iterable[str]) -> None:
         """Refuse a command-line target under results/ that no rule can make.
@@ -91,9 +153,8 @@ class Graph:
         Snakemake's own message names no alternative, so this one comes first.
         """
         for argument in arguments:
-            parts = PurePosixPath(argument).parts
-            if parts[:1] == (RESULTS,) and len(parts) > 1:
-                self._check_target(argument, parts[1:])
+            if _is_result(argument):
+                self._check_target(argument, PurePosixPath(argument).parts[1:])
 
     def _check_target(self, target: str, parts: tuple[str, ...]) -> None:
         slug, scale, kind, name = (*parts, *[""] * 4)[:4]
@@ -115,6 +176,8 @@ class Graph:
 
     def inputs(self, kind: Kind, paper: str, scale: Any, name: str = "") -> list[str]:
         """Paths of the products that a file is made from."""
+        if kind == "product" and self.config.mode == "pinned":
+            return []
         needs = self._needs(kind, paper, scale, name)
         return [product_path(paper, scale, need) for need in needs]
 
@@ -156,42 +219,62 @@ class Graph:
         }
 
     def recipe(self, kind: Kind, paper: str, scale: Any, name: str = "") -> str:
-        """Digest of everything that decides a file: another recipe, a stale file."""
-        key = (kind, paper, scale, name)
-        if key not in self._recipes:
-            request = self.request(*key)
-            step = request.get("step") or {"figure": "figures"}.get(kind, "claims")
-            self._recipes[key] = recipes.recipe(
-                modules=[f"retrograd.papers.{paper}.{step}", *_WRITERS[kind]],
-                parameters=request,
-                upstream={
-                    need: self.recipe("product", paper, scale, need)
-                    for need in self._needs(*key)
-                },
-            )
-        return self._recipes[key]
+        """Digest of everything that decides a file: another recipe, a stale file.
 
-    def date_pulled_results(self) -> None:
-        """Give one old date to every result that was not made here.
+        In pinned mode a product has the recipe beside its pin, whatever the code says,
+        and all else is decided by its own code and parameters and the pins of its inputs.
 
-        Snakemake cannot be told to disregard dates, and the dates of files that were
-        pulled or copied are those of the transfer: a training newer than its figure by
-        an accident of the network would be drawn, or run, again. Files that were made
-        here (they have a record) keep their dates.
+        Raises:
+            RetrogradError: in pinned mode, a product that has no pin.
         """
-        patterns: dict[Kind, str] = {
-            "product": "*/*/products/*.nc",
-            "figure": "*/*/figures/*.*",
-            "claims": "*/*/claims.json",
-        }
-        for kind, pattern in patterns.items():
-            for path in Path(RESULTS).glob(pattern):
-                paper, scale = path.parts[1:3]
-                name = "" if kind == "claims" else path.stem
-                if not Path(record_path(kind, paper, scale, name)).exists():
-                    os.utime(path, (PULLED, PULLED))
+        pinned = self.config.mode == "pinned"
+        if kind == "product" and pinned:
+            return self.pin(paper, scale, name).recipe
+        artifact = Artifact(kind, paper, scale, name)
+        if artifact not in self._recipes:
+            recipe = self._computed_recipe(artifact)
+            pin = self.pins.get(artifact.paths[0]) if pinned else None
+            # What is pinned now is what a build would make: it has one recipe, not two.
+            unchanged = pin is not None and pin.recipe_from_pins == recipe
+            self._recipes[artifact] = pin.recipe if pin and unchanged else recipe
+        return self._recipes[artifact]
+
+    def _computed_recipe(self, artifact: Artifact) -> str:
+        kind, paper, scale, _ = artifact
+        request, needs = self.request(*artifact), self._needs(*artifact)
+        step = request.get("step") or {"figure": "figures"}.get(kind, "claims")
+        return recipes.recipe(
+            modules=[f"retrograd.papers.{paper}.{step}", *_WRITERS[kind]],
+            parameters=request,
+            upstream={need: self._upstream(paper, scale, need) for need in needs},
+        )
+
+    def _upstream(self, paper: str, scale: Any, product: str) -> str:
+        if self.config.mode == "pinned":
+            return f"md5:{self.pin(paper, scale, product).md5}"
+        return self.recipe("product", paper, scale, product)
+
+    def pin(self, paper: str, scale: Any, product: str) -> Pin:
+        """The pin of a product.
+
+        Raises:
+            RetrogradError: it has none; names the two ways on.
+        """
+        path = product_path(paper, scale, product)
+        if path not in self.pins:
+            raise RetrogradError(
+                f"{path}: nothing is pinned under that name, and mode is pinned. "
+                f"Make it (--config mode=build), and pin it: retrograd pin {paper}"
+            )
+        return self.pins[path]
 
     def gpus(self, paper: str, scale: Any, product: str) -> int:
         """GPUs that a job asks for: one if it trains and may use it."""
         trains = self.papers[paper].products[product].step == "train"
+        trains = trains and self.config.mode == "build"
         return int(trains and wants_cuda(self.config.device, scale))
+
+
+def _is_result(argument: str) -> bool:
+    parts = PurePosixPath(argument).parts
+    return parts[:1] == (RESULTS,) and len(parts) > 1

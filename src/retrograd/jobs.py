@@ -1,17 +1,23 @@
 """One job: make one file of the graph from its inputs, and record how."""
 
+import shutil
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrograd import graph, records
+from retrograd import pins, records
 from retrograd.arithmetic import Device, torch_device
+from retrograd.artifacts import Artifact, Kind
+from retrograd.config import Mode
 from retrograd.errors import RetrogradError
-from retrograd.files import md5
-from retrograd.graph import Graph, Kind
+from retrograd.files import md5, written_whole
+from retrograd.graph import Graph
+from retrograd.store import Store
+
+# How far a rebuild of a step's products on another kind of machine may be off, unless a
+# variable declares its own: training amplifies rounding, an ODE solver stops at 1e-8.
+TOLERANCE = {"data": 1e-12, "theory": 1e-7, "train": 1e-6}
 
 
 def run(
@@ -22,6 +28,7 @@ def run(
     *,
     seed: int,
     device: Device,
+    mode: Mode = "build",
     recipe: str | None = None,
 ) -> str:
     """Make a product, a figure or the claims, at their places under results/.
@@ -33,6 +40,7 @@ def run(
         name: of the product or the figure.
         seed: master seed.
         device: what a training may run on.
+        mode: pinned if the inputs must be their pins.
         recipe: the recipe that the graph planned with, if it did.
 
     Returns:
@@ -44,32 +52,69 @@ def run(
     """
     started = time.monotonic()
     asked = {"papers": [paper], "scale": scale, "seed": seed, "device": device}
-    plan = Graph.load(asked, "the command line")
-    outputs = [Path(path) for path in _outputs(kind, paper, scale, name)]
-    plan.check_targets([str(outputs[0])])
-    planned = plan.recipe(kind, paper, scale, name)
+    plan = Graph.load(asked | {"mode": mode}, "the command line")
+    artifact = Artifact(kind, paper, scale, name)
+    plan.check_targets(artifact.paths)
+    planned = plan.recipe(*artifact)
     if recipe not in (None, planned):
         raise RetrogradError(
-            f"{outputs[0]}: code or config changed after this run was planned; "
+            f"{artifact.paths[0]}: code or config changed after this run was planned; "
             "start the run again"
         )
-    paths = map(Path, plan.inputs(kind, paper, scale, name))
-    job = _Job(plan, plan.request(kind, paper, scale, name), {p.stem: p for p in paths})
-    said = {"product": _product, "figure": _figure, "claims": _claims}[kind](job, outputs)
+    job = _Job(plan, artifact)
+    said = {"product": _product, "figure": _figure, "claims": _claims}[kind](job)
     record: records.Record = {
         "recipe": planned,
-        "md5": {str(path): md5(path) for path in outputs},
+        "md5": {path: md5(Path(path)) for path in artifact.paths},
         "seconds": round(time.monotonic() - started, 2),
     }
-    records.write(Path(graph.record_path(kind, paper, scale, name)), record)
+    records.write(artifact.record, record)
     return said
 
 
-@dataclass(frozen=True)
+def fetch(path: str) -> str:
+    """Put a pinned artifact at its place, from the cache or a remote.
+
+    Returns:
+        One line for the person who watches.
+
+    Raises:
+        RetrogradError: there is no such pin, or its bytes are corrupt or not to be had.
+    """
+    known = pins.read()
+    if path not in known:
+        raise RetrogradError(f"{path}: nothing is pinned under that name")
+    pin, source = known[path], Store().fetch(known[path])
+    with written_whole(Path(path)) as temporary:
+        shutil.copyfile(source, temporary)
+        found = md5(temporary)
+        if found != pin.md5:
+            raise RetrogradError(f"{path}: the copy has digest {found}, its pin {pin.md5}")
+    return f"{path}: {pin.size / 1e3:.0f} kB, as pinned"
+
+
 class _Job:
-    plan: Graph
-    request: Mapping[str, Any]
-    inputs: Mapping[str, Path]  # product files by product name
+    """An artifact to be made, and what it is made from.
+
+    Raises:
+        RetrogradError: an input is missing; in pinned mode, it is not its pin.
+    """
+
+    def __init__(self, plan: Graph, artifact: Artifact) -> None:
+        self.plan, self.artifact = plan, artifact
+        self.request = plan.request(*artifact)
+        self.outputs = [Path(path) for path in artifact.paths]
+        self.inputs = {Path(path).stem: Path(path) for path in plan.inputs(*artifact)}
+        self._digests = {name: md5(path) for name, path in self.inputs.items()}
+        if plan.config.mode == "pinned":
+            for name, found in self._digests.items():
+                pin = plan.pin(artifact.paper, artifact.scale, name)
+                if found != pin.md5:
+                    raise RetrogradError(
+                        f"{pin.path}: corrupt or changed: its digest is {found}, its pin "
+                        f"{pin.md5}; nothing was made from it. Run the same command again "
+                        "to fetch it anew"
+                    )
 
     def module(self, name: str) -> Any:
         return import_module(f"retrograd.papers.{self.request['paper']}.{name}")
@@ -84,22 +129,13 @@ class _Job:
         stamp = {key: self.request[key] for key in ("paper", "scale", *keys)}
         if self.request["name"]:
             stamp[self.request["kind"]] = self.request["name"]
-        return stamp | {"inputs": {name: md5(path) for name, path in self.inputs.items()}}
+        return stamp | {"inputs": self._digests}
 
 
-def _outputs(kind: Kind, paper: str, scale: str, name: str) -> list[str]:
-    if kind == "product":
-        return [graph.product_path(paper, scale, name)]
-    if kind == "figure":
-        formats = graph.FIGURE_FORMATS
-        return [graph.figure_path(paper, scale, name, f) for f in formats]
-    return [graph.claims_path(paper, scale)]
-
-
-def _product(job: _Job, outputs: list[Path]) -> str:
+def _product(job: _Job) -> str:
     from retrograd import products
 
-    (output,) = outputs
+    (output,) = job.outputs
     paper, scale, step = (job.request[key] for key in ("paper", "scale", "step"))
     make = getattr(job.module(step), job.request["function"])
     parameters = job.plan.papers[paper].parameters(job.request["name"], scale)
@@ -112,24 +148,24 @@ def _product(job: _Job, outputs: list[Path]) -> str:
         device = torch_device(job.plan.config.device, scale)
         stamp["device"] = device.type
         dataset = make(parameters, job.read_inputs(), device)
-    products.write(dataset, output, stamp)
+    products.write(dataset, output, stamp, TOLERANCE[step])
     return f"{output}: {output.stat().st_size / 1e3:.0f} kB"
 
 
-def _figure(job: _Job, outputs: list[Path]) -> str:
+def _figure(job: _Job) -> str:
     from retrograd import plotting
 
     draw = getattr(job.module("figures"), job.request["name"])
-    paths = {path.suffix.removeprefix("."): path for path in outputs}
+    paths = {path.suffix.removeprefix("."): path for path in job.outputs}
     with plotting.style():
         plotting.save(draw(job.read_inputs()), paths, job.stamp("caption"))
-    return ", ".join(map(str, outputs))
+    return ", ".join(map(str, job.outputs))
 
 
-def _claims(job: _Job, outputs: list[Path]) -> str:
+def _claims(job: _Job) -> str:
     from retrograd import claims
 
-    (output,) = outputs
+    (output,) = job.outputs
     functions, inputs = job.module("claims"), job.read_inputs()
     entries = [
         claims.evaluate(

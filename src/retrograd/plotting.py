@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from PIL import Image, PngImagePlugin
 
 from retrograd.files import written_whole
 
-# The house style. The hash salt fixes the ids inside an SVG.
+# The house style. The hash salt fixes the ids inside an SVG, whose text stays text: it
+# can be searched, and a figure is half as large. The PNG shows the exact look.
 _STYLE: dict[Any, Any] = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -25,7 +30,8 @@ _STYLE: dict[Any, Any] = {
     "legend.fontsize": "small",
     "lines.linewidth": 1.3,
     "lines.markersize": 4.5,
-    "savefig.dpi": 150,
+    "savefig.dpi": 120,
+    "svg.fonttype": "none",
     "svg.hashsalt": "retrograd",
 }
 
@@ -49,10 +55,25 @@ def save(figure: Figure, paths: Mapping[str, Path], stamp: Mapping[str, Any]) ->
     description = json.dumps(stamp, sort_keys=True, ensure_ascii=False)
     title = f"{stamp['paper']}/{stamp['figure']} ({stamp['scale']})"
     metadata: dict[str, str | None] = {"Title": title, "Description": description}
-    extra: dict[str, dict[str, str | None]] = {
-        "svg": {"Creator": "retrograd", "Date": None},
-        "png": {"Software": "retrograd"},
-    }
+    for mesh in figure.findobj(QuadMesh):  # of a colour bar: hundreds of paths in an SVG
+        mesh.set_rasterized(True)
     for format, path in paths.items():
         with written_whole(path) as temporary:
-            figure.savefig(temporary, format=format, metadata=metadata | extra[format])
+            if format == "png":
+                _save_png(figure, temporary, metadata)
+            else:
+                metadata |= {"Creator": "retrograd", "Date": None}
+                figure.savefig(temporary, format=format, metadata=metadata)
+
+
+def _save_png(figure: Figure, path: Path, metadata: Mapping[str, str | None]) -> None:
+    """In 256 colours: a third of the size, and the eye sees no difference."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(mpl.rcParams["savefig.dpi"])
+    canvas.draw()
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    texts = PngImagePlugin.PngInfo()
+    for key, text in metadata.items():
+        texts.add_itxt(key, text or "")
+    palette = image.quantize(256, dither=Image.Dither.NONE)
+    palette.save(path, format="PNG", optimize=True, pnginfo=texts)

@@ -26,25 +26,40 @@ _BULK = 4096  # bytes
 
 
 def variable(
-    dims: str | tuple[str, ...], values: Any, long_name: str, units: str = "1"
+    dims: str | tuple[str, ...],
+    values: Any,
+    long_name: str,
+    units: str = "1",
+    tolerance: float | None = None,
 ) -> xr.Variable:
-    """A variable as products want it: with what it is, and its units ("1" if none)."""
-    return xr.Variable(dims, values, {"long_name": long_name, "units": units})
+    """A variable as products want it: with what it is, and its units ("1" if none).
+
+    `tolerance` is how far a rebuild on another machine may be off, as a part of the
+    variable's largest magnitude; if none is given, that of its step (see `write`).
+    """
+    attributes: dict[str, Any] = {"long_name": long_name, "units": units}
+    if tolerance is not None:
+        attributes["tolerance"] = tolerance
+    return xr.Variable(dims, values, attributes)
 
 
-def write(dataset: xr.Dataset, path: Path, stamp: Mapping[str, Any]) -> None:
+def write(
+    dataset: xr.Dataset, path: Path, stamp: Mapping[str, Any], tolerance: float = 1e-9
+) -> None:
     """Check a dataset, stamp it and write it whole; same dataset, same bytes.
 
     Args:
         dataset: what a step made.
         path: final name.
         stamp: what was asked; strings stay, anything else is written as JSON.
+        tolerance: of the floating-point variables that declare none.
 
     Raises:
         RetrogradError: the dataset breaks the contract of products, or the file cannot
             be written.
     """
     dataset = dataset.assign_attrs({k: _as_text(v) for k, v in stamp.items()})
+    dataset = _with_tolerances(dataset, tolerance)
     problems = _problems(dataset)
     if problems:
         raise RetrogradError(f"{path}: not written: " + "; ".join(problems))
@@ -74,6 +89,16 @@ def read(path: Path) -> xr.Dataset:
         raise RetrogradError(
             f"{path}: corrupt: {error}; rebuild it with: snakemake --cores 1 --force {path}"
         ) from error
+
+
+def _with_tolerances(dataset: xr.Dataset, tolerance: float) -> xr.Dataset:
+    """The tolerance on every floating-point variable that declares none."""
+    dataset = dataset.copy()
+    for name, var in dataset.data_vars.items():
+        if var.dtype.kind == "f":
+            least = max(tolerance, float(np.finfo(var.dtype).eps))
+            dataset[name] = var.assign_attrs({"tolerance": least} | var.attrs)
+    return dataset
 
 
 def _as_text(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from retrograd import claims, graph
+from retrograd import artifacts, claims
 from retrograd.config import available_papers
 from retrograd.errors import RetrogradError
 from retrograd.files import written_whole
@@ -24,7 +24,7 @@ def with_claims(text: str) -> str:
     if _BEGIN not in text or _END not in text:
         raise RetrogradError(f"{README}: the marks '{_BEGIN}' and '{_END}' are missing")
     reports = [
-        claims.read(Path(graph.claims_path(slug, SCALE))) for slug in available_papers()
+        claims.read(Path(artifacts.claims_path(slug, SCALE))) for slug in available_papers()
     ]
     before, rest = text.split(_BEGIN)
     after = rest.split(_END)[1]
@@ -33,7 +33,7 @@ def with_claims(text: str) -> str:
 
 def shown_figure() -> Path:
     """The figure of the pipeline whose copy the README shows."""
-    return Path(graph.figure_path(SHOWN_FIGURE[0], SCALE, SHOWN_FIGURE[1], "png"))
+    return Path(artifacts.figure_path(SHOWN_FIGURE[0], SCALE, SHOWN_FIGURE[1], "png"))
 
 
 def write() -> list[Path]:

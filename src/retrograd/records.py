@@ -1,7 +1,7 @@
 """What is known of how a result on this machine was made: its recipe, bytes, seconds.
 
 A record lies beside the results and is never pinned or shared: it tells of this machine.
-A result without one was pulled or copied, and is as good.
+A result without one was pulled, and its pin tells; or its origin is unknown.
 """
 
 import json
@@ -18,6 +18,15 @@ class Record(TypedDict):
     """digest of every file that the job wrote, by its path"""
     seconds: float
     """how long the job took"""
+
+
+def read(path: Path) -> Record | None:
+    """The record of a result; None if there is none, or none that can be read."""
+    try:
+        record: Record = json.loads(path.read_text(encoding="utf-8"))
+        return record if {"recipe", "md5", "seconds"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def write(path: Path, record: Record) -> None:

@@ -45,7 +45,7 @@ def training(**changes: Any) -> Training:
         "sigma": 0.3,
         "alpha_max": 8,
         "records": 8,
-        "record_overlaps": True,
+        "record_overlaps": "path",
         "seeds": 2,
     }
     return Training(**(tiny | changes))

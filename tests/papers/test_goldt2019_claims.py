@@ -47,8 +47,7 @@ def product(
     params: Training | FinalError, **variables: tuple[tuple[str, ...], Any]
 ) -> xr.Dataset:
     conditions = params.conditions()
-    coords = data.condition_coordinates(conditions, max(params.K), params.M)
-    return xr.Dataset(variables, coords)
+    return xr.Dataset(variables, data.condition_coordinates(conditions))
 
 
 def final(params: Training, eg: Any) -> xr.Dataset:
@@ -258,8 +257,8 @@ def test_g10_asks_only_runs_that_can_reach_the_solution() -> None:
         # Run (2, 1) starts with so many units of the teacher's sign, M = 2 are needed.
         v = np.ones((3, 3, 8))
         v[2, 1, positive:] = -1
-        start = product(params, v=(("seed", "condition", "student"), v))
-        found, _ = judge("G10", {"both_relu_sgd": sgd_runs, "both_relu_instance": start})
+        teacher = {"teacher": [0, 1], "v_start": (("seed", "condition", "student"), v)}
+        found, _ = judge("G10", {"both_relu_sgd": sgd_runs.assign(teacher)})
         assert found == verdict
     assert judge("G10b", {"both_relu_sgd": sgd_runs})[0] == "NOT_REPRODUCED"
 
@@ -273,15 +272,10 @@ def end_state(params: Training, teacher: Array, v: Array, angle: float = 0) -> x
         np.cos(angle) * np.eye(params.M)[teacher]
         + np.sin(angle) * np.eye(params.M)[(teacher + 1) % params.M]
     )
-    Q = np.diag(norm**2)
-    run = ("seed", "condition")
-    return product(
-        params,
-        Q_end=((*run, "student", "other_student"), np.broadcast_to(Q, (*lead, *Q.shape))),
-        R_end=((*run, "student", "teacher"), np.broadcast_to(R, (*lead, *R.shape))),
-        v_end=((*run, "student"), np.broadcast_to(v, (*lead, *v.shape))),
-        T=(("seed", "teacher", "other_teacher"), np.stack([np.eye(params.M)] * lead[0])),
-    )
+    Q, R, v = (np.broadcast_to(a, (*lead, *a.shape)) for a in (np.diag(norm**2), R, v))
+    rho = data.normalised_overlaps(Q, R, np.stack([np.eye(params.M)] * params.seeds))
+    run = ("seed", "condition", "student")
+    return product(params, rho_end=((*run, "teacher"), rho), v_end=(run, v))
 
 
 def test_g11_is_one_for_specialised_units() -> None:

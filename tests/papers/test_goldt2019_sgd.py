@@ -22,6 +22,7 @@ from goldt2019_setup import (
     sweep,
     training,
 )
+from retrograd import ensembles
 from retrograd.errors import RetrogradError
 from retrograd.gaussian import Activation, Array, committee_error
 from retrograd.papers.goldt2019_teacher_student import data, train
@@ -58,7 +59,7 @@ def one_sample_at_a_time(params: Training, run: int, c: int) -> tuple[Array, ...
 def test_batched_sgd_agrees_with_one_sample_at_a_time(
     activation: Activation, kappa: float
 ) -> None:
-    changes = {"activation": activation, "kappa": kappa}
+    changes = {"activation": activation, "kappa": kappa, "record_overlaps": "end"}
     params, batch = training(**changes), sgd(**changes)
     for run, (c, condition) in itertools.product(range(2), enumerate(params.conditions())):
         alone = one_sample_at_a_time(params, run, c)
@@ -80,12 +81,13 @@ def test_a_padded_student_is_the_unpadded_one_and_absent_units_stay_zero(
     activation: Activation, K: int, tolerance: float
 ) -> None:
     # "Padding rule". To the bit for K = 3; sums over 7 units are rounded in another order.
-    alone = sgd(activation=activation, K=[K])
-    padded = sgd(activation=activation, K=[K, 9]).isel(condition=[0, 2])
+    changes = {"activation": activation, "record_overlaps": "end"}
+    alone = sgd(**changes, K=[K])
+    padded = sgd(**changes, K=[K, 9]).isel(condition=[0, 2])
     there, absent = (
         padded.isel(student=k, other_student=k) for k in (slice(K), slice(K, None))
     )
-    for name in ORDER_PARAMETERS:
+    for name in (f"{order_parameter}_end" for order_parameter in ORDER_PARAMETERS):
         xr.testing.assert_allclose(alone[name], there[name], rtol=tolerance, atol=tolerance)
         assert (absent[name] == 0).all()
     xr.testing.assert_allclose(alone["eg"], there["eg"], rtol=1e-11)
@@ -112,21 +114,36 @@ def test_the_length_of_chunks_changes_no_bit(
 
 
 def test_the_recorded_error_is_that_of_the_recorded_overlaps() -> None:
-    for params in (training(), training(activation="relu")):
-        run = train.train(params, {}, CPU)
-        T = run["T"].values[:, None, None]
-        Q, R, v = (run[name].values for name in ORDER_PARAMETERS)
-        eg = committee_error(params.activation, Q, R, T, v, run["v_star"].values)
-        np.testing.assert_array_equal(run["eg"], eg)
+    for activation in ("erf", "relu"):
+        params = training(activation=activation)
+        path, end = sgd(activation=activation), sgd(activation=activation, **AT_END)
+        T = data.instance(params)["T"].values[:, None]
+        Q, R, v = (end[f"{name}_end"].values for name in ORDER_PARAMETERS)
+        eg = committee_error(params.activation, Q, R, T, v, end["v_star"].values)
+        np.testing.assert_array_equal(end["eg"].isel(time=-1), eg)
         for name in ORDER_PARAMETERS:
-            np.testing.assert_array_equal(run[name].isel(time=-1), run[f"{name}_end"])
+            last = end[f"{name}_end"].astype(np.float32)
+            np.testing.assert_array_equal(path[name].isel(time=-1), last)
+        Q, R, v = (path[name].values.astype(float) for name in ORDER_PARAMETERS)
+        eg = committee_error(params.activation, Q, R, T[:, None], v, end["v_star"].values)
+        np.testing.assert_allclose(path["eg"], eg, rtol=1e-5)
+        np.testing.assert_array_equal(path["v_start"], data.instance(params)["v"])
+
+
+AT_END = {"record_overlaps": "end"}
 
 
 def test_the_final_error_is_the_mean_over_the_window() -> None:
+    params = training(alpha_max=10, window=4, window_records=8)
+    ensemble, steps = train.Ensemble(params, CPU), data.record_steps(params)
+    late = [step for step in steps.tolist() if step > 6 * params.N]
+    assert len(late) >= 8
+    Q, R, v = ensembles.follow(ensemble, late, "test").values()
+    T = data.instance(params)["T"].values[:, None, None]
+    eg = committee_error("erf", Q, R, T, v, ensemble.weights.v_star).mean(-1)
     run = sgd(alpha_max=10, window=4, window_records=8)
-    late = run["eg"].where(run["time"] > 6, drop=True)
-    assert late.sizes["time"] >= 8
-    xr.testing.assert_allclose(run["eg_final"], late.mean("time"), rtol=1e-14)
+    np.testing.assert_allclose(run["eg_final"], eg, rtol=1e-14)
+    xr.testing.assert_identical(run["time"], sgd(alpha_max=10)["time"])
     assert "eg_final" not in sgd()
 
 
@@ -134,10 +151,12 @@ def test_the_final_error_is_the_mean_over_the_window() -> None:
 @each_activation
 def test_the_first_record_is_the_sampled_problem(activation: Activation, init: str) -> None:
     params = training(activation=activation, init=init, alpha_max=1, records=2)
-    start = train.train(params, {}, CPU).isel(time=0)
+    start = train.Ensemble(params, CPU).record()
     instance = data.instance(params)
-    for name in (*ORDER_PARAMETERS, "T", "eg"):
+    for name in ORDER_PARAMETERS:
         np.testing.assert_array_equal(start[name], instance[name], err_msg=name)
+    first = train.train(params, {}, CPU)["eg"].isel(time=0)
+    np.testing.assert_array_equal(first, instance["eg"])
 
 
 def test_an_unstable_rate_raises_an_error_that_names_condition_and_step() -> None:
@@ -330,7 +349,7 @@ def test_theory_and_simulation_share_variables_dims_and_coordinates(
     for name in ("time", "K", "eta", "sigma", "layers", "seed"):
         xr.testing.assert_identical(found[name], predicted[name])
     start_found, start_predicted = found.isel(time=0), predicted.isel(time=0)
-    for name in (*ORDER_PARAMETERS, "T", "eg"):
+    for name in (*ORDER_PARAMETERS, "v_start", "eg"):
         xr.testing.assert_allclose(start_found[name], start_predicted[name], rtol=1e-12)
 
 

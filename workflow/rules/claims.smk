@@ -3,7 +3,7 @@
 
 rule claims:
     input:
-        lambda w: graph.inputs("claims", w.paper, w.scale),
+        lambda w: inputs("claims", w),
     output:
         "results/{paper}/{scale}/claims.json",
     log:
@@ -18,4 +18,5 @@ rule claims:
         "{wildcards.paper} ({wildcards.scale}): claims"
     shell:
         "retrograd make claims {wildcards.paper} {wildcards.scale}"
-        " --seed {params.seed} --recipe {params.recipe} --log {log:q}"
+        " --seed {params.seed} --recipe {params.recipe} --log {log:q} --mode "
+        + graph.config.mode

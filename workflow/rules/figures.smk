@@ -3,7 +3,7 @@
 
 rule figure:
     input:
-        lambda w: graph.inputs("figure", w.paper, w.scale, w.figure),
+        lambda w: inputs("figure", w, w.figure),
     output:
         "results/{paper}/{scale}/figures/{figure}.svg",
         "results/{paper}/{scale}/figures/{figure}.png",
@@ -19,4 +19,5 @@ rule figure:
         "{wildcards.paper} ({wildcards.scale}): figure {wildcards.figure}"
     shell:
         "retrograd make figure {wildcards.paper} {wildcards.scale} {wildcards.figure}"
-        " --seed {params.seed} --recipe {params.recipe} --log {log:q}"
+        " --seed {params.seed} --recipe {params.recipe} --log {log:q} --mode "
+        + graph.config.mode

@@ -5,7 +5,7 @@
 
 rule product:
     input:
-        lambda w: graph.inputs("product", w.paper, w.scale, w.product),
+        lambda w: inputs("product", w, w.product),
     output:
         "results/{paper}/{scale}/products/{product}.nc",
     log:

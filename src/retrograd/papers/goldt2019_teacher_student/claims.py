@@ -10,7 +10,6 @@ import xarray as xr
 from retrograd.claims import Products, Statistics
 from retrograd.papers.goldt2019_teacher_student.data import (
     by_K,
-    normalised_overlaps,
     order_parameter_deviation,
 )
 
@@ -122,8 +121,8 @@ def g10(products: Products) -> Statistics:
     so v_k never changes sign. A ReLU unit whose sign is not the teacher's can only die,
     and a student with fewer than M units of the right sign cannot fit M teacher units.
     """
-    sgd, v = products["both_relu_sgd"], products["both_relu_instance"]["v"]
-    able = (v > 0).sum("student") >= sgd.sizes["teacher"]
+    sgd = products["both_relu_sgd"]
+    able = (sgd["v_start"] > 0).sum("student") >= sgd.sizes["teacher"]
     return {
         "largest_over_smallest": _largest_over_smallest(_median(sgd)),
         "largest_error_of_able_runs": float(sgd["eg_final"].where(able).max()),
@@ -149,7 +148,7 @@ def g12(products: Products) -> Statistics:
     """(Σ abs(v))² / Σ v² over the units of teacher m, mean over m and runs, largest K."""
     sgd = products["both_erf_sgd"].isel(condition=[-1])
     v = sgd["v_end"]
-    assigned = abs(normalised_overlaps(sgd)).argmax("teacher")
+    assigned = abs(sgd["rho_end"]).argmax("teacher")
     copies = []
     for m in range(sgd.sizes["teacher"]):
         of_m = abs(v).where(assigned == m, 0)
@@ -224,5 +223,5 @@ def _median(sgd: xr.Dataset) -> xr.DataArray:
 
 def _specialisation(sgd: xr.Dataset) -> xr.DataArray:
     weight = sgd["v_end"] ** 2
-    best = abs(normalised_overlaps(sgd)).max("teacher")
+    best = abs(sgd["rho_end"]).max("teacher")
     return (weight * best).sum("student") / weight.sum("student")

@@ -4,7 +4,7 @@ Everything is drawn per run from streams of its own, so run i is the same alone 
 any batch; and a student of K units is the first K rows of what a larger one would be.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,12 @@ from retrograd.randomness import stream
 
 Array = NDArray[np.float64]
 NEARLY_ZERO = 1e-9  # of units that an informed student has to spare
+UNITS = {
+    "student": "student unit k",
+    "other_student": "student unit l",
+    "teacher": "teacher unit m",
+    "other_teacher": "teacher unit n",
+}
 
 
 @dataclass(frozen=True)
@@ -130,12 +136,19 @@ def record_steps(params: Training, unit: int | None = None) -> NDArray[np.int64]
         unit: record at α that are multiples of 1/unit only (default: any step), so that
             runs at other N can share the times.
     """
+    steps = _log_spaced(params, unit)
+    if params.window:
+        unit = unit or params.N
+        ends = (params.alpha_max - params.window) * unit, round(params.alpha_max * unit)
+        window = np.rint(np.linspace(*ends, params.window_records + 1)).astype(np.int64)
+        steps = np.union1d(steps, window * (params.N // unit))
+    return steps
+
+
+def _log_spaced(params: Training, unit: int | None) -> NDArray[np.int64]:
     unit = unit or params.N
     last = round(params.alpha_max * unit)
     steps = np.concatenate([[0], np.geomspace(1, last, params.records)])
-    if params.window:
-        start = (params.alpha_max - params.window) * unit
-        steps = np.append(steps, np.linspace(start, last, params.window_records + 1))
     return np.unique(np.rint(steps).astype(np.int64)) * (params.N // unit)
 
 
@@ -145,16 +158,20 @@ def overlaps(a: Array, b: Array) -> Array:
     return (a[..., :, None, :] * b[..., None, :, :]).sum(-1) / a.shape[-1]
 
 
-def condition_coordinates(
-    conditions: Sequence[Condition], K_max: int, M: int
-) -> dict[str, xr.Variable]:
-    """Coordinates that simulation and theory share."""
-    units = {
-        "student": (K_max, "student unit k"),
-        "other_student": (K_max, "student unit l"),
-        "teacher": (M, "teacher unit m"),
-        "other_teacher": (M, "teacher unit n"),
-    }
+def normalised_overlaps(Q: Array, R: Array, T: Array) -> Array:
+    """ρ_km = R_km / √(Q_kk T_mm); 0 for absent units.
+
+    Shapes: Q (seed, ..., K, K), R (seed, ..., K, M), T (seed, M, M); gives R's shape.
+    """
+    student = np.diagonal(Q, axis1=-2, axis2=-1)[..., :, None]
+    teacher = np.diagonal(T, axis1=-2, axis2=-1)
+    between = (1,) * (R.ndim - teacher.ndim)
+    scale = np.sqrt(student * teacher.reshape(len(T), *between, -1))
+    return np.divide(R, scale, out=np.zeros_like(R), where=scale > 0)
+
+
+def condition_coordinates(conditions: Sequence[Condition]) -> dict[str, xr.Variable]:
+    """Coordinates of the conditions, which simulation and theory share."""
     of = {
         "layers": ([c.layers for c in conditions], "trained layers"),
         "K": ([c.K for c in conditions], "student units"),
@@ -164,11 +181,20 @@ def condition_coordinates(
             "standard deviation of the label noise",
         ),
     }
-    return (
-        {"condition": variable("condition", [c.label for c in conditions], "condition")}
-        | {name: variable("condition", values, text) for name, (values, text) in of.items()}
-        | {d: variable(d, np.arange(size), text) for d, (size, text) in units.items()}
-    )
+    labels = variable("condition", [c.label for c in conditions], "condition")
+    return {"condition": labels} | {
+        name: variable("condition", values, text) for name, (values, text) in of.items()
+    }
+
+
+def _unit_coordinates(variables: Mapping[str, xr.Variable]) -> dict[str, xr.Variable]:
+    """Indices of the units along the dims that the variables have."""
+    sizes = xr.Dataset(variables).sizes
+    return {
+        dim: variable(dim, np.arange(sizes[dim]), text)
+        for dim, text in UNITS.items()
+        if dim in sizes
+    }
 
 
 def seed_coordinate(params: Training | SizeSweep) -> xr.Variable:
@@ -190,18 +216,22 @@ def instance(params: Training | SizeSweep) -> xr.Dataset:
     T = overlaps(drawn.w_star, drawn.w_star)
     eg = committee_error(params.activation, Q, R, T[:, None], drawn.v, drawn.v_star)
     run = ("seed", "condition")
-    return xr.Dataset(
-        {
-            "Q": variable((*run, "student", "other_student"), Q, "student overlaps"),
-            "R": variable((*run, "student", "teacher"), R, "student-teacher overlaps"),
-            "v": variable((*run, "student"), drawn.v, "second layer of the student"),
-            "T": variable(("seed", "teacher", "other_teacher"), T, "teacher overlaps"),
-            "v_star": variable("teacher", drawn.v_star, "second layer of the teacher"),
-            "eg": variable(run, eg, "generalisation error"),
-        },
-        condition_coordinates(params.conditions(), max(params.K), params.M)
-        | {"seed": seed_coordinate(params)},
-    )
+    variables = {
+        "Q": variable((*run, "student", "other_student"), Q, "student overlaps"),
+        "R": variable((*run, "student", "teacher"), R, "student-teacher overlaps"),
+        "v": variable((*run, "student"), drawn.v, "second layer of the student"),
+        "T": variable(("seed", "teacher", "other_teacher"), T, "teacher overlaps"),
+        "v_star": variable("teacher", drawn.v_star, "second layer of the teacher"),
+        "eg": variable(run, eg, "generalisation error"),
+    }
+    return xr.Dataset(variables, _coordinates(params, variables))
+
+
+def _coordinates(
+    params: Training, variables: Mapping[str, xr.Variable]
+) -> dict[str, xr.Variable]:
+    seeds = {"seed": seed_coordinate(params)}
+    return condition_coordinates(params.conditions()) | seeds | _unit_coordinates(variables)
 
 
 def trajectories(
@@ -212,6 +242,7 @@ def trajectories(
     v: Array,
     T: Array,
     v_star: Array,
+    unit: int | None = None,
 ) -> xr.Dataset:
     """The product of recorded runs, simulated or predicted.
 
@@ -224,42 +255,50 @@ def trajectories(
         v: see Q.
         T: (seed, teacher, other_teacher).
         v_star: (teacher,).
+        unit: see `record_steps`.
 
     Returns:
-        eg (seed, condition, time), of the overlaps; Q_end, R_end, v_end; T, v_star;
-        Q, R, v if `record_overlaps`; and if there is a window eg_final (seed,
-        condition), the mean of eg over it. Time is α.
+        eg (seed, condition, time), of the overlaps; v_start, v_end (seed, condition,
+        student); rho_end (seed, condition, student, teacher), the normalised overlaps;
+        v_star (teacher); Q_end and R_end, or Q, R and v over time, as `record_overlaps`
+        says; and if there is a window eg_final (seed, condition), the mean of eg over it.
+        Time is α.
     """
     eg = committee_error(params.activation, Q, R, T[:, None, None], v, v_star)
-    run = ("seed", "condition")
+    in_window = alpha > params.alpha_max - params.window
+    at = np.isin(alpha, _log_spaced(params, unit) / params.N)
+    run, time = ("seed", "condition"), ("seed", "condition", "time")
+    student, pair = ("student",), ("student", "other_student")
+    second, rho = "second layer of the student", normalised_overlaps(Q, R, T)
     variables = {
-        "eg": variable((*run, "time"), eg, "generalisation error"),
-        "T": variable(("seed", "teacher", "other_teacher"), T, "teacher overlaps"),
+        "eg": variable(time, eg[:, :, at], "generalisation error"),
         "v_star": variable("teacher", v_star, "second layer of the teacher"),
+        "v_start": variable((*run, *student), v[:, :, 0], f"{second} at the start"),
+        "v_end": variable((*run, *student), v[:, :, -1], f"{second} at the end"),
+        "rho_end": variable(
+            (*run, "student", "teacher"),
+            rho[:, :, -1],
+            "normalised student-teacher overlaps at the end",
+        ),
     }
-    recorded = {
-        "Q": (Q, ("student", "other_student"), "student overlaps"),
-        "R": (R, ("student", "teacher"), "student-teacher overlaps"),
-        "v": (v, ("student",), "second layer of the student"),
-    }
-    for name, (values, dims, text) in recorded.items():
-        at_end = variable((*run, *dims), values[:, :, -1], f"{text} at the end")
-        variables[f"{name}_end"] = at_end
-        if params.record_overlaps:
-            variables[name] = variable((*run, "time", *dims), values, text)
     if params.window:
-        in_window = alpha > params.alpha_max - params.window
         variables["eg_final"] = variable(
             run, eg[..., in_window].mean(-1), "mean generalisation error in the window"
         )
-    return xr.Dataset(
-        variables,
-        condition_coordinates(params.conditions(), max(params.K), params.M)
-        | {
-            "seed": seed_coordinate(params),
-            "time": variable("time", alpha, "α, steps per input dimension"),
-        },
-    )
+    recorded = {
+        "Q": (Q, pair, "student overlaps"),
+        "R": (R, ("student", "teacher"), "student-teacher overlaps"),
+        "v": (v, student, second),
+    }
+    for name, (values, dims, text) in recorded.items():
+        if params.record_overlaps == "path":
+            path = values[:, :, at].astype(np.float32)
+            variables[name] = variable((*time, *dims), path, text)
+        elif params.record_overlaps == "end" and name != "v":
+            text = f"{text} at the end"
+            variables[f"{name}_end"] = variable((*run, *dims), values[:, :, -1], text)
+    times = variable("time", alpha[at], "α, steps per input dimension")
+    return xr.Dataset(variables, _coordinates(params, variables) | {"time": times})
 
 
 def concat_sizes(params: SizeSweep, datasets: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -291,12 +330,3 @@ def order_parameter_deviation(sgd: xr.Dataset, ode: xr.Dataset) -> xr.DataArray:
 def by_K(values: xr.DataArray) -> xr.DataArray:
     """The conditions of a product in which only K varies, along K."""
     return values.swap_dims(condition="K").drop_vars("condition")
-
-
-def normalised_overlaps(product: xr.Dataset) -> xr.DataArray:
-    """ρ_km = R_km / √(Q_kk T_mm) at the end of every run; 0 for absent units."""
-    student = np.diagonal(product["Q_end"].values, axis1=-2, axis2=-1)
-    teacher = np.diagonal(product["T"].values, axis1=-2, axis2=-1)
-    scale = np.sqrt(student[..., :, None] * teacher[:, None, None, :])
-    rho = np.divide(product["R_end"], scale, out=np.zeros_like(scale), where=scale > 0)
-    return product["R_end"].copy(data=rho)

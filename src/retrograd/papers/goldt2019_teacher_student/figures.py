@@ -11,7 +11,6 @@ from matplotlib.ticker import MaxNLocator
 
 from retrograd.papers.goldt2019_teacher_student.data import (
     by_K,
-    normalised_overlaps,
     order_parameter_deviation,
 )
 
@@ -182,7 +181,7 @@ def _portrait(panel: Any, run: xr.Dataset) -> None:
     """Normalised overlaps, Q and second layer of one student."""
     K = int(run["K"][0])
     top, bottom = panel.subplots(2, 2, height_ratios=(1.4, 1))
-    rho = abs(normalised_overlaps(run).values[0, 0, :K])
+    rho = abs(run["rho_end"].values[0, 0, :K])
     _heat_map(top[0], rho, "|R| / √(QT)", "km")
     _heat_map(top[1], run["Q_end"].values[0, 0, :K, :K], "Q", "kl")
     for axes in bottom:

@@ -65,11 +65,11 @@ class _Sgd(Network, SampledParameters):
     window: NonNegative = 0
     """final stretch of α over which the final error is averaged; 0 for none"""
     records: Annotated[int, Field(ge=2)] = 40
-    """log-spaced recording times over the whole run"""
+    """log-spaced recording times"""
     window_records: Annotated[int, Field(ge=2)] = 60
-    """equally spaced recording times in the window"""
-    record_overlaps: bool = False
-    """record Q, R, v at every recording time, not only at the end"""
+    """equally spaced times in the window, at which eg is averaged"""
+    record_overlaps: Literal["no", "end", "path"] = "no"
+    """record Q and R at the end, or Q, R and v at every recording time"""
     patterns_per_input: Positive | None = None
     """size of a fixed training set, P/N; a fresh sample every step if absent"""
 

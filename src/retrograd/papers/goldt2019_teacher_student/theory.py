@@ -155,7 +155,7 @@ def _trajectories(
             )
             bar.update()
     T, v_star = instance["T"].values, instance["v_star"].values
-    return trajectories(params, alpha, Q, R, v, T, v_star)
+    return trajectories(params, alpha, Q, R, v, T, v_star, unit)
 
 
 def _start(
@@ -281,7 +281,7 @@ def final_errors(
             name: variable("condition", column, text)
             for name, column, text in zip(names, np.array(rows).T, texts, strict=True)
         },
-        condition_coordinates(conditions, max(params.K), params.M),
+        condition_coordinates(conditions),
     )
 
 
@@ -337,6 +337,5 @@ def quasi_steady_errors(params: Training, inputs: Mapping[str, xr.Dataset]) -> x
             ),
             "S": variable(run, S, "sum of the squared second-layer weights"),
         },
-        condition_coordinates(conditions, max(params.K), params.M)
-        | {"seed": measured["seed"].variable},
+        condition_coordinates(conditions) | {"seed": measured["seed"].variable},
     )

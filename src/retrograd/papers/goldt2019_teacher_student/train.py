@@ -56,7 +56,7 @@ def _train_one(
     Q, R, v = (recorded[name] for name in data.ORDER_PARAMETERS)
     drawn = ensemble.weights
     T = data.overlaps(drawn.w_star, drawn.w_star)
-    return data.trajectories(params, steps / params.N, Q, R, v, T, drawn.v_star)
+    return data.trajectories(params, steps / params.N, Q, R, v, T, drawn.v_star, unit)
 
 
 class Ensemble:
