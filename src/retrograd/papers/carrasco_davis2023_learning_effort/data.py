@@ -249,6 +249,22 @@ def record_steps(steps: int, records: int) -> NDArray[np.int64]:
     return np.unique(np.rint(np.linspace(0, steps - 1, records)).astype(np.int64))
 
 
+def early_steps(steps: int, records: int) -> NDArray[np.int64]:
+    """The same, but the denser the earlier."""
+    at = (steps - 1) * np.linspace(0, 1, records) ** 2
+    return np.unique(np.rint(at).astype(np.int64))
+
+
+def switch_steps(steps: int, block: int, records: int) -> NDArray[np.int64]:
+    """The same, but in every block of steps the denser the nearer to one of its ends."""
+    count = max(2, records * block // steps)
+    half = np.geomspace(1, block / 2, max(1, count // 2))
+    ends = np.concatenate([[0], half, block - half])
+    starts = np.arange(0, steps, block)
+    at = np.rint(starts[:, None] + ends).astype(np.int64).ravel()
+    return np.unique(at[at < steps])
+
+
 def log_steps(steps: int, records: int) -> NDArray[np.int64]:
     """Step 0, and at most `records` − 1 logarithmically spaced ones to steps − 1."""
     later = np.geomspace(1, steps - 1, records - 1)

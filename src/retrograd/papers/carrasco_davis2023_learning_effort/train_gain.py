@@ -64,7 +64,7 @@ def gain_single(params: GainSingle, device: torch.device) -> xr.Dataset:
     found, setting = _optimal_gain(params, [task], None, device)
     rows = Rows(("seed",), (params.seeds,))
     cases = by_case(rows)
-    at = data.record_steps(params.steps, params.records)
+    at = data.early_steps(params.steps, params.records)
     norm_rows, norms = _weight_norms(cases, found)
     layers = [g[:, at].square().sum((-2, -1)).sqrt() for g in setting.split(found.control)]
     by_layer = Rows(("layer", "seed"), (2, params.seeds))
@@ -133,7 +133,7 @@ def gain_switch(params: GainSwitch, device: torch.device) -> xr.Dataset:
     found, _ = _optimal_gain(params, tasks, segments, device)
     rows = Rows(("seed",), (params.seeds,))
     cases = by_case(rows)
-    at = data.record_steps(params.steps, params.records)
+    at = data.switch_steps(params.steps, block, params.records)
     half = block // 2
     # A switch counts if at least half a block is left after it.
     switches = [s for s in range(block, params.steps, block) if s + half < params.steps]

@@ -140,8 +140,9 @@ def _swept(
     advantage = (counts * (base - ctrl - neurons.costs().cpu().numpy())).T[1:]
     gains, values = (counts.T * g.cpu().numpy())[1:], V[1:]
     last = counts.sum(0)[1:]
-    # Recorded at the same fractions of every condition's learning, to the nearest step.
-    fraction = np.linspace(0, 1, params.sweep_records)
+    # Recorded at the same fractions of every condition's learning, to the nearest step,
+    # and more often early on.
+    fraction = np.linspace(0, 1, params.sweep_records) ** 2
     at = np.rint(fraction * (last[:, None] - 1)).astype(int)
     of, bulk = "condition", ("condition", "fraction")
     ends = gains[np.arange(len(last)), last - 1]
