@@ -258,8 +258,8 @@ def early_steps(steps: int, records: int) -> NDArray[np.int64]:
 def switch_steps(steps: int, block: int, records: int) -> NDArray[np.int64]:
     """The same, but in every block of steps the denser the nearer to one of its ends."""
     count = max(2, records * block // steps)
-    half = np.geomspace(1, block / 2, max(1, count // 2))
-    ends = np.concatenate([[0], half, block - half])
+    half = block / 2 * np.linspace(0, 1, count // 2 + 1) ** 2
+    ends = np.concatenate([half, block - half[1:]])
     starts = np.arange(0, steps, block)
     at = np.rint(starts[:, None] + ends).astype(np.int64).ravel()
     return np.unique(at[at < steps])
