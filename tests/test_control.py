@@ -175,7 +175,9 @@ def test_a_plain_ascent_falls_above_two_over_the_curvature() -> None:
     def hill(control: Tensor) -> tuple[Tensor, Tensor]:
         return -2 * (control - 0.1).square().sum(1), -4 * (control - 0.1)
 
-    rising, falling = (climb(ascent(Plain(r), objective=hill), 6, "test") for r in (0.4, 0.51))
+    rising, falling = (
+        climb(ascent(Plain(r), objective=hill), 6, "test") for r in (0.4, 0.51)
+    )
     assert np.diff(rising).min() >= 0
     assert np.diff(falling).min() < 0
 

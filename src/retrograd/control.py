@@ -51,16 +51,21 @@ class Dynamics(Protocol):
 def value_and_gradient(dynamics: Dynamics, control: Tensor) -> tuple[Tensor, Tensor]:
     """V (batch,) and its exact gradient in the control, by the adjoint."""
     value = run(dynamics, control)
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         dynamics.start_back()
         for k in reversed(range(dynamics.steps)):
             dynamics.step_back(k)
         return value, dynamics.gradient()
 
 
+def _quiet() -> np.errstate:
+    """A learner that diverges is reported once, by its value, not by numpy at each step."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
 def run(dynamics: Dynamics, control: Tensor) -> Tensor:
     """V (batch,) alone: the pass forward."""
-    with torch.no_grad():
+    with torch.no_grad(), _quiet():
         dynamics.start(control)
         for k in range(dynamics.steps):
             dynamics.step(k)

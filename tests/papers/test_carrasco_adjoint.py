@@ -192,7 +192,9 @@ def test_a_gradient_is_the_same_to_the_bit_alone_and_in_a_batch(
 
 def test_ones_as_gains_change_nothing() -> None:
     task = data.compose([data.semantic(2), data.semantic(3)])
-    plain, gained = (network(task, gains=gains, weight_decay=0.2) for gains in (False, True))
+    plain, gained = (
+        network(task, gains=gains, weight_decay=0.2) for gains in (False, True)
+    )
     O, I, H = len(task.Syy), len(task.Sx), 4  # noqa: E741
     ones = network_module.Effect(
         A1=torch.ones(30, 2, H, I).double(), A2=torch.ones(30, 2, O, H).double()
@@ -230,7 +232,7 @@ def test_the_gradient_in_the_last_control_is_that_of_its_own_loss_and_cost() -> 
 
 def test_costs_are_those_of_the_table() -> None:
     # "Pitfalls": vector and category differ, the gain's cost is of the sum of squares.
-    psi = torch.tensor([[[0.5, 1.5]]]).double()
+    psi = torch.tensor([[[0.5, 1.5]]], dtype=torch.float64)
     one = torch.ones(1, 1, 1).double()
     vector = kinds.TaskEngagement(0.1, torch.eye(2).double(), 0 * one, 2 * one)
     assert float(vector.cost(psi)) == pytest.approx(0.1 * 2.5)
@@ -261,9 +263,16 @@ def test_the_cost_of_initial_weights_has_its_gradient() -> None:
 
 def test_the_discount_is_per_unit_of_time_and_not_per_step() -> None:
     # "Pitfalls": the last weight of the single neuron's T = 600, dt = 1e-3 is .99^.599.
-    weight = kinds.discounted(torch.tensor([0.99]).double(), 1e-3, 600)
+    weight = kinds.discounted(torch.tensor([0.99], dtype=torch.float64), 1e-3, 600)
     assert float(weight[-1]) == pytest.approx(0.99400 * 1e-3, rel=1e-5)
-    one = {"mu": 2.0, "s": 5.0, "weight_decay": 0.1, "beta": 0.3, "gamma": 0.99, "steps": 600}
-    constants = {name: torch.tensor([v]).double() for name, v in one.items()}
+    one = {
+        "mu": 2.0,
+        "s": 5.0,
+        "weight_decay": 0.1,
+        "beta": 0.3,
+        "gamma": 0.99,
+        "steps": 600,
+    }
+    constants = {name: torch.tensor([v], dtype=torch.float64) for name, v in one.items()}
     neurons = neuron.Neurons(neuron.Constants(**constants), 1e-3)
     torch.testing.assert_close(neurons.weight, weight, rtol=1e-15, atol=0)

@@ -216,8 +216,9 @@ class LinearNetwork:
     def run(self, effect: Effect) -> Tensor:
         """Learn from start to end; the losses, (time, batch)."""
         self.start(effect)
-        for k in range(self.steps):
-            self.step(k)
+        with np.errstate(over="ignore", invalid="ignore"):  # losses() says if it diverged
+            for k in range(self.steps):
+                self.step(k)
         return self.losses()
 
     def output_losses(self) -> Tensor:

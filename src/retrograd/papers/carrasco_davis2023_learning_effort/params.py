@@ -278,8 +278,10 @@ class GainSwitch(_Gain):
 
     @model_validator(mode="after")
     def _switches(self) -> Self:
-        if self.segment >= self.duration:
-            raise ValueError("segment must be shorter than duration, else no task switch")
+        if 1.5 * self.segment >= self.duration:
+            raise ValueError(
+                "duration must exceed 1.5 segments: a switch, and half after it"
+            )
         if self.segment < 4 * self.dt:
             raise ValueError("segment is shorter than 4 steps of dt")
         return self
