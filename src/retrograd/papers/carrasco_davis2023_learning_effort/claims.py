@@ -7,11 +7,13 @@ the trapezoidal rule over the recorded times.
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from retrograd.claims import Products, Statistics
 from retrograd.errors import RetrogradError
 
+Array = NDArray[np.float64]
 NEURON, NETWORKS = "single_neuron", ("engagement", "category_semantic", "category_digits")
 GAINS = ("gain_single", "gain_switch")
 
@@ -307,13 +309,12 @@ def _drop_time(psi: xr.DataArray) -> xr.DataArray:
     )  # fmt: skip
 
 
-def _last_crossing(values: np.ndarray, level: float, time: np.ndarray) -> float:
+def _last_crossing(values: Array, level: float, time: Array) -> float:
+    """Where values fall below a level for good; NaN if they never are above it."""
     above = np.nonzero(values > level)[0]
     if not len(above):
         return float("nan")
-    k = above[-1]
-    if k + 1 == len(values):
-        return float(time[k])
+    k = above[-1]  # not the last one, as the level is not below the end
     part = (values[k] - level) / (values[k] - values[k + 1])
     return float(time[k] + part * (time[k + 1] - time[k]))
 
@@ -337,7 +338,7 @@ def _loss_ratio(product: xr.Dataset) -> xr.DataArray:
     return total.sel(case="control", drop=True) / total.sel(case="baseline", drop=True)
 
 
-def _rank_correlation(phi: xr.DataArray, ease: np.ndarray) -> xr.DataArray:
+def _rank_correlation(phi: xr.DataArray, ease: Array) -> xr.DataArray:
     """Spearman's, of phi (seed, group) with one number per group: (seed)."""
     found = [float(spearmanr(row.values, ease).statistic) for row in phi]
     return phi.isel(group=0, drop=True).copy(data=found)
