@@ -19,7 +19,8 @@ from typing import Any
 
 from retrograd.arithmetic import fix_instruction_set, torch_device
 
-fix_instruction_set()  # before the libraries below look at the processor
+if __name__ == "__main__":  # before the libraries below look at the processor
+    fix_instruction_set()
 
 import numpy as np
 import torch
