@@ -1,5 +1,7 @@
 """Carrasco-Davis et al. 2023: the tasks, what is drawn, and the parameters."""
 
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import hypothesis.strategies as st
@@ -9,6 +11,7 @@ from hypothesis import given
 from pydantic import ValidationError
 from scipy import ndimage
 
+import retrograd
 from carrasco_setup import (
     EASY_TO_HARD,
     A,
@@ -96,6 +99,20 @@ def test_tasks_side_by_side_are_those_of_the_specification() -> None:
     assert sum(t.optimal_losses.sum() for t in tasks) == pytest.approx(0.0518, abs=5e-5)
     np.testing.assert_array_equal(whole.Sx, whole.Sx.T)
     assert np.linalg.eigvalsh(whole.Sx)[0] > -1e-12
+
+
+def test_mnist_is_resized_and_gets_its_constant(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).random((7, 784)).astype(np.float32)
+    whole = SimpleNamespace(train_x=x, train_y=np.arange(7), test_x=x, test_y=np.arange(7))
+    fake = SimpleNamespace(mnist=lambda: whole)
+    monkeypatch.setitem(sys.modules, "retrograd.datasets", fake)
+    monkeypatch.setattr(retrograd, "datasets", fake, raising=False)
+    small, labels = data.images.__wrapped__("mnist")
+    assert small.shape == (7, 26)
+    assert labels.tolist() == list(range(7))
+    A = data.smoothed_resize(28)
+    expected = A @ x[3].reshape(28, 28).astype(float) @ A.T
+    np.testing.assert_allclose(small[3], np.append(expected, 1), rtol=1e-12)
 
 
 def test_composed_moments_are_those_of_independent_samples() -> None:
