@@ -1,5 +1,6 @@
 """Shared by all tests: the fixed instruction set, and clones to run the real tools in."""
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ fix_instruction_set()  # before anything imports numpy
 ROOT = Path(__file__).resolve().parent.parent
 PAPER = "goldt2019_teacher_student"
 PINNED = ("--profile", "workflow/profiles/pinned")
+SMOKE = (PAPER, "--scale", "smoke")
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +29,15 @@ def at_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @dataclass
 class Clone:
-    """A folder with the project, whose tools import the `retrograd` in it."""
+    """A folder with the project, whose tools import the `retrograd` in it.
+
+    One paper stands for all, unless `papers` is emptied.
+    """
 
     path: Path
     scale: str = "smoke"
     cores: int = 2
+    papers: list[str] = field(default_factory=lambda: [PAPER])
     environment: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,7 +83,8 @@ class Clone:
         """Run snakemake; `--config` must come last, so that it can be extended."""
         config = [] if "--config" in arguments else ["--config"]
         command = ["snakemake", "--cores", str(self.cores), *arguments, *config]
-        return self.run(*command, f"scale={self.scale}")
+        papers = [f"papers={json.dumps(self.papers)}"] if self.papers else []
+        return self.run(*command, f"scale={self.scale}", *papers)
 
     def would_run(self, *arguments: str) -> set[str]:
         """Names of the jobs that a run would start: products, figures, `claims`."""
@@ -134,7 +141,7 @@ def author(finished: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     shutil.copytree(finished.path, path)
     made = Clone(path)
     made.done("git", "init", "--quiet")
-    made.done("retrograd", "pin", "--scale", "smoke")
+    made.done("retrograd", "pin", *SMOKE)
     made.commit("pin the smoke results")
     return made
 

@@ -184,9 +184,9 @@ def _make(options: argparse.Namespace) -> Said:
 
 
 def _fetch(options: argparse.Namespace) -> Said:
-    from retrograd import jobs
+    from retrograd import store
 
-    return _logged(options.log, lambda: jobs.fetch(options.path))
+    return _logged(options.log, lambda: store.place(options.path))
 
 
 def _logged(log: Path | None, job: Callable[[], str]) -> Said:

@@ -41,6 +41,9 @@ class Product(Model):
     """function of that module; the step's usual one if empty"""
     need: list[str] = []
     """products it reads"""
+    predicts: str = ""
+    """of a theory: the simulation with the same variables, dims and coordinates; how far
+    the two are apart is reported with the claims and in the captions"""
 
     @property
     def maker(self) -> str:
@@ -237,6 +240,7 @@ def _explain(error: ValidationError, file: str) -> Iterator[str]:
 def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
     """What the models cannot see: names that refer to nothing, and circles."""
     sections = experiment_model(slug).model_fields
+    trainings = [name for name, p in paper.products.items() if p.step == "train"]
 
     def check_defined(path: str, step: str, function: str) -> None:
         defined = recipes.functions(f"retrograd.papers.{slug}.{step}")
@@ -253,6 +257,9 @@ def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
     for scale, estimates in paper.seconds.items():
         for name in estimates:
             check_known(f"{file}: seconds.{scale}", name, paper.products)
+    for name, product in paper.products.items():
+        if product.predicts:
+            check_known(f"{file}: products.{name}.predicts", product.predicts, trainings)
     for name in paper.figures:
         check_defined(f"figures.{name}", "figures", name)
     for name in paper.claims:

@@ -26,8 +26,8 @@ from retrograd.pins import Pin
 # The modules whose code, with all they import, decides a file of each kind.
 _WRITERS = {
     "product": ("retrograd.products", "retrograd.arithmetic"),
-    "figure": ("retrograd.plotting",),
-    "claims": ("retrograd.claims",),
+    "figure": ("retrograd.plotting", "retrograd.comparison"),
+    "claims": ("retrograd.claims", "retrograd.comparison"),
 }
 
 
@@ -187,18 +187,28 @@ class Graph:
             return spec.products[name].need
         if kind == "figure":
             return spec.figures[name].need
-        claims = spec.claims.values()
+        wanted = {need for claim in spec.claims.values() for need in claim.need}
+        wanted |= {name for pair in self.pairs(paper, scale) for name in pair}
+        return [p for p in self._products_at(spec, scale) if p in wanted]
+
+    def pairs(self, paper: str, scale: Any) -> list[tuple[str, str]]:
+        """Simulations and the theories that predict them, as far as a scale has both."""
+        spec = self.papers[paper]
         there = self._products_at(spec, scale)
-        return [p for p in there if any(p in claim.need for claim in claims)]
+        predicted = {name: spec.products[name].predicts for name in there}
+        return [(sim, name) for name, sim in predicted.items() if sim in there]
 
     def request(self, kind: Kind, paper: str, scale: Any, name: str = "") -> dict[str, Any]:
         """What is asked of a job, in words that JSON can write."""
         asked = {"kind": kind, "paper": paper, "scale": scale, "name": name}
         spec = self.papers[paper]
         if kind == "figure":
-            return asked | {"caption": spec.figures[name].caption}
+            need = spec.figures[name].need
+            pairs = [p for p in self.pairs(paper, scale) if set(p) <= set(need)]
+            return asked | {"caption": spec.figures[name].caption, "pairs": pairs}
         if kind == "claims":
-            return asked | {"claims": self._claims_at(spec, scale)}
+            pairs = self.pairs(paper, scale)
+            return asked | {"claims": self._claims_at(spec, scale), "pairs": pairs}
         product, parameters = spec.products[name], spec.parameters(name, scale)
         assert parameters is not None, "targets and needs were checked"
         return asked | {

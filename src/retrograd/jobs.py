@@ -1,19 +1,18 @@
 """One job: make one file of the graph from its inputs, and record how."""
 
-import shutil
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from retrograd import pins, records
+from retrograd import records
 from retrograd.arithmetic import Device, torch_device
 from retrograd.artifacts import Artifact, Kind
 from retrograd.config import Mode
 from retrograd.errors import RetrogradError
-from retrograd.files import md5, written_whole
+from retrograd.files import md5
 from retrograd.graph import Graph
-from retrograd.store import Store
 
 # How far a rebuild of a step's products on another kind of machine may be off, unless a
 # variable declares its own: training amplifies rounding, an ODE solver stops at 1e-8.
@@ -72,27 +71,6 @@ def run(
     return said
 
 
-def fetch(path: str) -> str:
-    """Put a pinned artifact at its place, from the cache or a remote.
-
-    Returns:
-        One line for the person who watches.
-
-    Raises:
-        RetrogradError: there is no such pin, or its bytes are corrupt or not to be had.
-    """
-    known = pins.read()
-    if path not in known:
-        raise RetrogradError(f"{path}: nothing is pinned under that name")
-    pin, source = known[path], Store().fetch(known[path])
-    with written_whole(Path(path)) as temporary:
-        shutil.copyfile(source, temporary)
-        found = md5(temporary)
-        if found != pin.md5:
-            raise RetrogradError(f"{path}: the copy has digest {found}, its pin {pin.md5}")
-    return f"{path}: {pin.size / 1e3:.0f} kB, as pinned"
-
-
 class _Job:
     """An artifact to be made, and what it is made from.
 
@@ -124,6 +102,16 @@ class _Job:
 
         return {name: products.read(path) for name, path in self.inputs.items()}
 
+    def agreement(self, inputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """How far the simulations among the inputs are from their theories."""
+        from retrograd import comparison
+
+        return [
+            {"simulation": simulation, "theory": theory}
+            | {"variables": comparison.agreement(inputs[simulation], inputs[theory])}
+            for simulation, theory in self.request["pairs"]
+        ]
+
     def stamp(self, *keys: str) -> dict[str, Any]:
         """What was asked, in the words of a reader."""
         stamp = {key: self.request[key] for key in ("paper", "scale", *keys)}
@@ -153,12 +141,15 @@ def _product(job: _Job) -> str:
 
 
 def _figure(job: _Job) -> str:
-    from retrograd import plotting
+    from retrograd import comparison, plotting
 
     draw = getattr(job.module("figures"), job.request["name"])
     paths = {path.suffix.removeprefix("."): path for path in job.outputs}
+    inputs = job.read_inputs()
+    apart = comparison.text(job.agreement(inputs))
+    stamp = job.stamp("caption")
     with plotting.style():
-        plotting.save(draw(job.read_inputs()), paths, job.stamp("caption"))
+        plotting.save(draw(inputs), paths, stamp | {"caption": stamp["caption"] + apart})
     return ", ".join(map(str, job.outputs))
 
 
@@ -176,7 +167,8 @@ def _claims(job: _Job) -> str:
         )
         for name, claim in job.request["claims"].items()
     ]
-    claims.write(output, job.stamp() | {"claims": entries})
+    agreement = job.agreement(inputs)
+    claims.write(output, job.stamp() | {"claims": entries, "agreement": agreement})
     verdicts = [entry["verdict"] for entry in entries]
     counts = ", ".join(f"{verdicts.count(v)} {v}" for v in claims.Verdict)
     return f"{output}: {len(entries)} claims: {counts}"

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
 from retrograd import records
 from retrograd.artifacts import Artifact
 from retrograd.errors import RetrogradError
@@ -29,8 +31,8 @@ def plan(targets: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         RetrogradError: Snakemake refuses; with what it said.
     """
-    given = dict(override.partition("=")[::2] for override in overrides)
-    graph = Graph.here(scale=given.get("scale"), mode=given.get("mode"))
+    pairs = (override.partition("=")[::2] for override in overrides)
+    graph = Graph.here(**{key: yaml.safe_load(value) for key, value in pairs})
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"]
     command += [*targets, *(["--config", *overrides] if overrides else [])]
     run = subprocess.run(command, capture_output=True, text=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from retrograd import pins
 from retrograd.errors import RetrogradError
 from retrograd.files import md5, written_whole
 from retrograd.pins import Pin
@@ -149,3 +150,24 @@ class Store:
         finally:
             if file is not None:
                 file.close()
+
+
+def place(path: str) -> str:
+    """Put a pinned artifact at its place, from the cache or a remote.
+
+    Returns:
+        One line for the person who watches.
+
+    Raises:
+        RetrogradError: there is no such pin, or its bytes are corrupt or not to be had.
+    """
+    known = pins.read()
+    if path not in known:
+        raise RetrogradError(f"{path}: nothing is pinned under that name")
+    pin, source = known[path], Store().fetch(known[path])
+    with written_whole(Path(path)) as temporary:
+        shutil.copyfile(source, temporary)
+        found = md5(temporary)
+        if found != pin.md5:
+            raise RetrogradError(f"{path}: the copy has digest {found}, its pin {pin.md5}")
+    return f"{path}: {pin.size / 1e3:.0f} kB, as pinned"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import PAPER, PINNED, Clone
+from conftest import PAPER, PINNED, SMOKE, Clone
 
 CONFIG = f"config/papers/{PAPER}.yaml"
 FIG5 = f"results/{PAPER}/smoke/figures/fig5.svg"
@@ -21,7 +21,7 @@ FIG5 = f"results/{PAPER}/smoke/figures/fig5.svg"
 def test_a_rebuild_from_scratch_is_the_pinned_one(author: Clone, tmp_path: Path) -> None:
     rebuilt = author.git_clone(tmp_path / "rebuilt")
     assert rebuilt.snakemake("--cores", "1").returncode == 0
-    report = json.loads(rebuilt.done("retrograd", "verify", "--scale", "smoke", "--json"))
+    report = json.loads(rebuilt.done("retrograd", "verify", *SMOKE, "--json"))
     assert report["ok"]
     assert report["counts"]["SAME_BYTES"] == len(report["files"])
     shutil.rmtree(rebuilt.path)
@@ -32,7 +32,7 @@ def test_verify_names_file_variable_deviation_and_place(co_author: Clone) -> Non
     section = "both_lin: {<<: *smoke_scm"
     co_author.edit(CONFIG, section, f"{section}, seed: 3")
     assert co_author.snakemake().returncode == 0
-    run = co_author.run("retrograd", "verify", "--scale", "smoke")
+    run = co_author.run("retrograd", "verify", *SMOKE)
     assert run.returncode == 1
     lines = run.stdout.splitlines()
     assert any(line.startswith("DIFFERENT") and "both_lin_sgd.nc" in line for line in lines)
@@ -44,7 +44,7 @@ def test_verify_names_file_variable_deviation_and_place(co_author: Clone) -> Non
 
 
 def test_what_was_not_made_is_unverifiable_and_not_the_same(reviewer: Clone) -> None:
-    run = reviewer.run("retrograd", "verify", "--scale", "smoke", "--json")
+    run = reviewer.run("retrograd", "verify", *SMOKE, "--json")
     report = json.loads(run.stdout)
     assert (run.returncode, report["ok"]) == (1, False)
     assert report["counts"]["UNVERIFIABLE"] == len(report["files"])
@@ -52,7 +52,7 @@ def test_what_was_not_made_is_unverifiable_and_not_the_same(reviewer: Clone) -> 
 
 def test_the_certificate_says_what_was_checked_and_on_what(author: Clone) -> None:
     path = author.path.parent / "certificate.yml"
-    author.done("retrograd", "verify", "--scale", "smoke", "--certificate", str(path))
+    author.done("retrograd", "verify", *SMOKE, "--certificate", str(path))
     text = path.read_text(encoding="utf-8")
     found = yaml.safe_load(text)
     assert found["version"].startswith("https://codecheck.org.uk/spec/config/")
@@ -114,7 +114,7 @@ def test_list_tells_what_is_here_pinned_and_stale(
     co_author: Clone, reviewer: Clone
 ) -> None:
     def rows(clone: Clone) -> dict[str, tuple[str, str]]:
-        said = clone.done("retrograd", "list", "--scale", "smoke", "--json")
+        said = clone.done("retrograd", "list", *SMOKE, "--json")
         (paper,) = json.loads(said)["papers"]
         assert len(paper["claims"]) == 20
         return {a["name"] or a["kind"]: (a["here"], a["pin"]) for a in paper["artifacts"]}
@@ -125,11 +125,12 @@ def test_list_tells_what_is_here_pinned_and_stale(
     assert {k for k, v in rows(co_author).items() if v == ("stale", "stale")} == {"fig6"}
     assert co_author.snakemake().returncode == 0
     assert rows(co_author)["fig6"] == ("current", "stale")
-    assert "NOT_TESTED" in co_author.done("retrograd", "list", "--scale", "smoke")
+    assert "NOT_TESTED" in co_author.done("retrograd", "list", *SMOKE)
 
 
 def test_plan_gives_reasons_minutes_and_bytes(co_author: Clone, reviewer: Clone) -> None:
-    asked = ("retrograd", "plan", "--json", "--config", "scale=smoke")
+    one_paper = f"papers={json.dumps([PAPER])}"
+    asked = ("retrograd", "plan", "--json", "--config", one_paper, "scale=smoke")
     assert json.loads(co_author.done(*asked))["jobs"] == []
     co_author.edit(CONFIG, "The data set matters", "The set matters")
     (job,) = json.loads(co_author.done(*asked))["jobs"]
@@ -139,18 +140,18 @@ def test_plan_gives_reasons_minutes_and_bytes(co_author: Clone, reviewer: Clone)
     pinned = json.loads(reviewer.done(*asked, "mode=pinned"))
     products = [job for job in pinned["jobs"] if job["kind"] == "product"]
     assert {job["step"] for job in products} == {"fetch"}
-    pins = json.loads(reviewer.done("retrograd", "list", "--scale", "smoke", "--json"))
+    pins = json.loads(reviewer.done("retrograd", "list", *SMOKE, "--json"))
     size = {a["name"]: a["bytes"] for a in pins["papers"][0]["artifacts"]}
     assert pinned["bytes_to_fetch"] == sum(size[job["name"]] for job in products)
     reviewer.done("dvc", "fetch", "--quiet")
     assert json.loads(reviewer.done(*asked, "mode=pinned"))["bytes_to_fetch"] == 0
 
-    laptop = json.loads(reviewer.done(*asked[:3], "--config", "scale=laptop"))
+    laptop = json.loads(reviewer.done(*asked[:-1], "scale=laptop"))
     sources = {
         j["name"]: j["seconds_from"] for j in laptop["jobs"] if j["kind"] == "product"
     }
     assert sources["traj_sgd"] == "the config's estimate"
-    assert "jobs" in reviewer.done("retrograd", "plan", "--config", "scale=laptop")
+    assert "jobs" in reviewer.done(*asked[:2], "--config", one_paper, "scale=laptop")
     wrong = reviewer.run("retrograd", "plan", "results/nothing/smoke/claims.json")
     assert wrong.returncode == 1
     assert "unknown paper" in wrong.stderr

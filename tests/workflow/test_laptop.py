@@ -1,18 +1,22 @@
-"""The laptop scale, whole: what the README shows is what the pipeline makes."""
+"""The laptop scale, whole: what is pinned and shown is what the pipeline makes."""
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, Clone, git_clone
-from retrograd import readme
+from conftest import PAPER, ROOT, Clone, git_clone
+from retrograd import pinning, pins, readme
+from retrograd.config import available_papers
+from retrograd.graph import Graph
 
 
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made = git_clone(tmp_path_factory.mktemp("laptop") / "clone")
-    made.scale = "laptop"
+    made.scale, made.papers = "laptop", []
     run = made.snakemake()
     assert run.returncode == 0, run.stdout + run.stderr
     return made
@@ -24,6 +28,8 @@ def test_the_readme_shows_the_claims_as_they_came_out(
     monkeypatch.chdir(laptop.path)
     text = Path(ROOT / readme.README).read_text(encoding="utf-8")
     assert readme.with_claims(text) == text, "run `make readme`"
+    shown = Path(ROOT / readme.CLAIMS).read_text(encoding="utf-8")
+    assert readme.all_claims() == shown, "run `make readme`"
 
 
 def test_the_figure_in_the_readme_is_the_pipelines(
@@ -34,6 +40,34 @@ def test_the_figure_in_the_readme_is_the_pipelines(
     assert readme.shown_figure().read_bytes() == shown, "run `make readme`"
 
 
+def test_a_rebuild_from_scratch_has_the_pinned_bytes(laptop: Clone) -> None:
+    laptop.done("git", "init", "--quiet")
+    report = json.loads(laptop.done("retrograd", "verify", "--json"))
+    assert report["counts"]["SAME_BYTES"] == len(report["files"]) == len(pins.read())
+    said = json.loads(laptop.done("retrograd", "list", "--json"))
+    artifacts = [a for paper in said["papers"] for a in paper["artifacts"]]
+    assert {(a["here"], a["pin"]) for a in artifacts} == {("current", "current")}
+
+
+def test_everything_at_laptop_scale_is_pinned_in_a_small_remote() -> None:
+    graph, known = Graph.load({"scale": "laptop"}), pins.read()
+    for slug in available_papers():
+        wanted = {path for a in graph.artifacts(slug, "laptop") for path in a.paths}
+        assert wanted == {path for path in known if path.startswith(f"results/{slug}/")}
+    objects = {p.parent.name + p.name: p for p in (ROOT / "pinned").glob("files/md5/*/*")}
+    sizes = {digest: path.stat().st_size for digest, path in objects.items()}
+    assert {pin.md5: pin.size for pin in known.values()}.items() <= sizes.items()
+    assert max(sizes.values()) < pinning.FILE_BUDGET
+    assert sum(sizes.values()) < pinning.TOTAL_BUDGET
+
+
 def test_a_second_run_does_nothing(laptop: Clone) -> None:
     assert laptop.would_run() == set()
+
+
+def test_an_edit_of_one_papers_training_reaches_no_other_paper(laptop: Clone) -> None:
+    source = f"src/retrograd/papers/{PAPER}/train.py"
+    laptop.edit(source, "math.sqrt(0.5)", "0.5**0.5")
+    planned = laptop.snakemake("--dry-run").stdout
+    assert set(re.findall(r"^Job \d+: (\S+) \(", planned, re.M)) == {PAPER}
     shutil.rmtree(laptop.path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PAPER, PINNED, Clone
+from conftest import PAPER, PINNED, SMOKE, Clone
 
 CONFIG = f"config/papers/{PAPER}.yaml"
 FIG5 = f"results/{PAPER}/smoke/figures/fig5.svg"
@@ -181,7 +181,7 @@ def test_pin_refuses_what_is_stale_missing_or_corrupt_and_changes_nothing(
     co_author.edit(CONFIG, "{error_ratio: {min: 3.98", "{error_ratio: {min: 3.97")
     flip_a_bit(co_author.results("products/tail_ode.nc"))
     co_author.results("figures/fig3.png").unlink()
-    run = co_author.run("retrograd", "pin", "--scale", "smoke")
+    run = co_author.run("retrograd", "pin", *SMOKE)
     assert run.returncode == 1
     lines = run.stderr.splitlines()
     for file, why in (
@@ -196,7 +196,7 @@ def test_pin_refuses_what_is_stale_missing_or_corrupt_and_changes_nothing(
 
 
 def test_pin_changes_no_dates_and_says_what_changed(co_author: Clone) -> None:
-    said = co_author.done("retrograd", "pin", "--scale", "smoke")
+    said = co_author.done("retrograd", "pin", *SMOKE)
     assert "0 new, 0 changed" in said
     assert co_author.would_run() == set()
     assert co_author.done("git", "status", "--porcelain") == ""
@@ -206,12 +206,12 @@ def test_a_failed_push_leaves_the_pins_as_they_were(co_author: Clone) -> None:
     before = (co_author.path / "dvc.lock").read_bytes()
     co_author.edit(CONFIG, "The data set matters", "The set matters")
     assert co_author.snakemake().returncode == 0
-    run = co_author.run("retrograd", "pin", "--scale", "smoke", "--remote", "nowhere")
+    run = co_author.run("retrograd", "pin", *SMOKE, "--remote", "nowhere")
     assert run.returncode == 1
     assert "nowhere" in run.stderr
     assert "Traceback" not in run.stderr
     assert (co_author.path / "dvc.lock").read_bytes() == before
-    co_author.done("retrograd", "pin", "--scale", "smoke")
+    co_author.done("retrograd", "pin", *SMOKE)
     assert (co_author.path / "dvc.lock").read_bytes() != before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import PAPER, PINNED, Clone
+from conftest import PAPER, PINNED, SMOKE, Clone
 
 SOURCE = f"src/retrograd/papers/{PAPER}"
 CONFIG = f"config/papers/{PAPER}.yaml"
@@ -51,7 +51,7 @@ def test_after_dvc_pull_a_pinned_run_trains_nothing_and_draws_nothing(
     shuffle_dates(reviewer)
     assert reviewer.would_run(*PINNED) == set()
     assert reviewer.snakemake(*PINNED).returncode == 0
-    report = reviewer.done("retrograd", "verify", "--scale", "smoke")
+    report = reviewer.done("retrograd", "verify", *SMOKE)
     assert set(line.split()[0] for line in report.splitlines()[:-1]) == {"SAME_BYTES"}
 
 
@@ -143,7 +143,7 @@ def test_a_new_pin_that_git_pull_brings_is_fetched_with_what_needs_it(
     before = theirs.artifacts()
     co_author.edit(CONFIG, "layers: [first], init: informed, eta: [0.1, 0.05]}", EDITED)
     assert co_author.snakemake().returncode == 0
-    co_author.done("retrograd", "pin", "--scale", "smoke")
+    co_author.done("retrograd", "pin", *SMOKE)
     co_author.commit("another learning rate, pinned on purpose")
     theirs.done("git", "pull", "--quiet")
     assert theirs.would_run(*PINNED) == {"small_eta_theory", "claims"}
