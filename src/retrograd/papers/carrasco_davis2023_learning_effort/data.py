@@ -11,7 +11,6 @@ from functools import cache, reduce
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from retrograd.papers.carrasco_davis2023_learning_effort.params import (
     Category,
@@ -119,6 +118,8 @@ def smoothed_resize(pixels: int) -> Array:
     What scikit-image's `resize` does along an axis by default; it is linear and the same
     for both axes, so a matrix from either side does it.
     """
+    from scipy import ndimage  # here, as it is slow to import and seldom needed
+
     factor = pixels / SIDE
     smooth = ndimage.gaussian_filter1d(
         np.eye(pixels), (factor - 1) / 2, axis=0, mode="mirror"

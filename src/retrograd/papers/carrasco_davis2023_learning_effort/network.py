@@ -124,14 +124,16 @@ class LinearNetwork:
             whole = empty(kept, batch, *shape)
             return whole, steps(whole)
 
-        # Memory traffic is what large batches cost, so what is cheap to find again, like
-        # E, is not kept.
+        # Memory traffic is what large batches cost: of the errors only R is kept, and what
+        # the losses and the gradients need of P and D (see step and step_back).
         self._W1, self._W1s = history(H, I)
         self._W2, self._W2s = history(O, H)
-        self._P, self._Ps = history(O, I)
         self._R, self._Rs = history(O, I)
-        self._D, self._Ds = history(O, I)
-        self._E, self._G, self._X = (one(empty(batch, O, I)) for _ in range(3))
+        self._fits, self._fits_steps = history(O)
+        self._driven, self._driven_steps = history(O)
+        self._P, self._D, self._E, self._G, self._X = (
+            one(empty(batch, O, I)) for _ in range(5)
+        )
         self._U1, self._U1s, self._U2, self._U2s = self._W1, self._W1s, self._W2, self._W2s
         if self.gains:
             self._U1, self._U1s = history(H, I)
@@ -154,10 +156,8 @@ class LinearNetwork:
         self._pW = empty(2, self.steps, batch)
         self._pWs = list(zip(*map(steps, self._pW), strict=True))
         # Moments for every row of the batch, as products of matrices want them.
-        self._Sxs = [
-            one(s.expand(batch, *s.shape[1:]) if self._basis is None else s)
-            for s in self.Sx
-        ]
+        shape = (batch, I, I) if self._basis is None else (batch, O, I)
+        self._Sxs = [one(s.expand(shape).contiguous()) for s in self.Sx]
         self._Syxs = [one(s.expand(batch, O, I)) for s in self.Syx]
 
     # ---- forward -----------------------------------------------------------------------
@@ -173,7 +173,7 @@ class LinearNetwork:
         h = (self.dt * speed * d).expand(self.steps, batch, O)
         self._hs = steps(h[..., None])
         keep = (1 - self.weight_decay * self.dt * u).expand(self.steps, batch)
-        self._keeps = steps(keep[..., None, None])
+        self._keeps = self._per_row(keep)
         if self.gains:
             assert effect.A1 is not None
             assert effect.A2 is not None
@@ -181,16 +181,23 @@ class LinearNetwork:
         self._W1[0] = self._first if effect.W1 is None else self._in_basis(effect.W1)
         self._W2[0] = self._second if effect.W2 is None else effect.W2
 
+    def _per_row(self, values: Tensor) -> list[Small]:
+        """Every step's factors of matrices, from (time, batch); numbers if rows share."""
+        if (values == values[:, :1]).all():
+            return values[:, 0].tolist()
+        return self._kernels.steps(values[..., None, None])
+
     def step(self, k: int) -> None:
         """Errors of step k, and the weights of step k + 1."""
         ops, last = self._kernels, k + 1 == self.steps
         W1, W2, U1, U2 = self._W1s[k], self._W2s[k], self._U1s[k], self._U2s[k]
-        P, R, E, segment = self._Ps[k], self._Rs[k], self._E, self._segments[k]
+        P, R, E, segment = self._P, self._Rs[k], self._E, self._segments[k]
         if self.gains:
             ops.mul(W1, self._A1s[k], U1)
             ops.mul(W2, self._A2s[k], U2)
         ops.mm(U2, U1, P)
         self._less_product(self._Syxs[segment], P, segment, R)
+        ops.row_dot(P, ops.add(R, self._Syxs[segment], E), self._fits_steps[k])
         if last:
             return
         ops.mul(R, self._hs[k], E)
@@ -223,12 +230,8 @@ class LinearNetwork:
 
     def output_losses(self) -> Tensor:
         """½ E[(ŷ − y)²] of every output, (time, batch, O)."""
-        Syx, Syy = (
-            moments[0] if len(moments) == 1 else torch.stack(moments)[self._segments]
-            for moments in (self.Syx, self.Syy)
-        )
-        products = torch.add(self._R, Syx, out=self._D).mul_(self._P)  # D is free now
-        return 0.5 * (Syy - products.sum(-1))
+        Syy = self.Syy[0] if len(self.Syy) == 1 else torch.stack(self.Syy)[self._segments]
+        return 0.5 * (Syy - self._fits)  # <P, Syx + R> = 2 <P, Syx> − <P Sx, P>
 
     def losses(self) -> Tensor:
         """L of the states gone through, (time, batch).
@@ -274,16 +277,15 @@ class LinearNetwork:
         """Costates of V = −Σ_k weight_k L_k, weight (time, batch), after the last step."""
         self._p1[self.steps % len(self._p1)] = 0
         self._p2[self.steps % len(self._p2)] = 0
-        ells = weight[..., None, None]
-        self._ells = self._kernels.steps(ells)
-        self._pulls = self._kernels.steps(-self.weight_decay * ells)
+        self._ells = self._per_row(weight)
+        self._pulls = self._per_row(-self.weight_decay * weight)
 
     def step_back(self, k: int) -> None:
         """Costates p1, p2 of W1, W2 at step k, from those at step k + 1."""
         ops, decays = self._kernels, self.weight_decay > 0
         W1, W2, p1, p2 = self._W1s[k], self._W2s[k], self._p1s[k + 1], self._p2s[k + 1]
         U1, U2, U1T, U2T = self._U1s[k], self._U2s[k], self._U1Ts[k], self._U2Ts[k]
-        R, E, D, G, X = self._Rs[k], self._E, self._Ds[k], self._G, self._X
+        R, E, D, G, X = self._Rs[k], self._E, self._D, self._G, self._X
         if decays and self._effect.u is not None:
             ops.dot(p1, W1, self._pWs[k][0])
             ops.dot(p2, W2, self._pWs[k][1])
@@ -293,6 +295,7 @@ class LinearNetwork:
             q2, q2T = ops.mul(p2, self._A2s[k], self._q2), self._q2T
         # D: cotangent of E, so that of R is −diag(h d) D, and X is that of P.
         ops.add_mm(ops.mm(U2, q1, D), q2, U1, D)
+        ops.row_dot(D, R, self._driven_steps[k])
         ops.mul(D, self._hs[k], G)
         ops.mul(R, self._hs[k], E)
         ops.mul(R, self._ells[k], X)
@@ -313,19 +316,15 @@ class LinearNetwork:
             ops.add_mm(ops.add_mm(p2, E, q1T, new2), X, U1T, new2)
 
     def gradient(self) -> Effect:
-        """∂V in all that the control of this run does, and in the initial weights.
-
-        To be asked once after a pass backward.
-        """
+        """∂V in all that the control of this run does, and in the initial weights."""
         effect, dt = self._effect, self.dt
         found = Effect(W1=self._p1[0].clone(), W2=self._p2[0].clone())
         if self._basis is not None:
             found.W1 = self._p1[0] @ self._basis.mT
-        driven = self._D.mul_(self._R).sum(-1)  # (time, batch, O)
         if effect.d is not None:
-            found.d = driven * (dt if effect.u is None else dt * effect.u[..., None])
+            found.d = self._driven * (dt if effect.u is None else dt * effect.u[..., None])
         if effect.u is not None:
-            weighed = driven if effect.d is None else effect.d * driven
+            weighed = self._driven if effect.d is None else effect.d * self._driven
             found.u = dt * (weighed.sum(-1) - self.weight_decay * self._pW.sum(0))
         if self.gains:
             found.A1 = self._p1[1:] * self._F1 + self._c1 * self._W1
