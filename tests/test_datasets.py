@@ -200,11 +200,11 @@ def test_idx_files_are_read_as_they_were_written(
     list_files(data, name, files, shapes)
     put(mirror, name, files)
     found = getattr(datasets, name)()
-    np.testing.assert_array_equal(np.rint(found.x_train * 255), arrays[0].reshape(5, 6))
-    np.testing.assert_array_equal(np.rint(found.x_test * 255), arrays[2].reshape(4, 6))
-    np.testing.assert_array_equal(found.y_train, arrays[1])
-    np.testing.assert_array_equal(found.y_test, arrays[3])
-    assert (found.x_train.dtype, found.y_train.dtype) == (np.float32, np.int64)
+    np.testing.assert_array_equal(np.rint(found.train_x * 255), arrays[0].reshape(5, 6))
+    np.testing.assert_array_equal(np.rint(found.test_x * 255), arrays[2].reshape(4, 6))
+    np.testing.assert_array_equal(found.train_y, arrays[1])
+    np.testing.assert_array_equal(found.test_y, arrays[3])
+    assert (found.train_x.dtype, found.train_y.dtype) == (np.float32, np.int64)
 
 
 def test_a_shape_that_is_not_the_tables_is_refused(data: Path, mirror: Path) -> None:
@@ -230,24 +230,24 @@ def test_cifar10_is_read_from_its_binary_records(data: Path, mirror: Path) -> No
     list_files(data, "cifar10", files)
     put(mirror, "cifar10", files)
     found = datasets.cifar10()
-    assert found.x_train.shape == (10, 3072)
-    np.testing.assert_array_equal(found.y_test, records[5, :, 0])
-    np.testing.assert_array_equal(np.rint(found.x_test * 255), records[5, :, 1:])
-    np.testing.assert_array_equal(found.y_train, records[:5, :, 0].ravel())
+    assert found.train_x.shape == (10, 3072)
+    np.testing.assert_array_equal(found.test_y, records[5, :, 0])
+    np.testing.assert_array_equal(np.rint(found.test_x * 255), records[5, :, 1:])
+    np.testing.assert_array_equal(found.train_y, records[:5, :, 0].ravel())
 
 
 def test_digits_are_all_of_them_once_in_a_fixed_order() -> None:
     found = datasets.digits()
-    assert found.x_train.shape == (1437, 64)
-    assert found.x_test.shape == (360, 64)
-    x = np.concatenate([found.x_train, found.x_test])
+    assert found.train_x.shape == (1437, 64)
+    assert found.test_x.shape == (360, 64)
+    x = np.concatenate([found.train_x, found.test_x])
     assert (x.min(), x.max()) == (0, 1)
     assert set(np.unique(x * 16)) == set(range(17))
-    counts = np.bincount(np.concatenate([found.y_train, found.y_test]))
+    counts = np.bincount(np.concatenate([found.train_y, found.test_y]))
     assert counts.tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
-    np.testing.assert_array_equal(found.x_train, datasets.digits().x_train)
+    np.testing.assert_array_equal(found.train_x, datasets.digits().train_x)
     # Shuffled: the classes do not come in scikit-learn's order 0, 1, 2, ...
-    assert found.y_train[:10].tolist() != list(range(10))
+    assert found.train_y[:10].tolist() != list(range(10))
 
 
 # ---- the table -------------------------------------------------------------------------
@@ -286,7 +286,7 @@ def test_real_files_hold_what_is_known_of_them(
     (tmp_path / "datasets.yaml").write_bytes(table)
     monkeypatch.setattr(datasets, "FOLDER", tmp_path)
     found = getattr(datasets, name)()
-    assert found.x_train.shape == (60000, 784)
-    assert found.x_train.mean(dtype=np.float64) == pytest.approx(mean, abs=1e-4)
-    assert found.x_train.std(dtype=np.float64) == pytest.approx(deviation, abs=1e-4)
-    assert np.bincount(found.y_test).sum() == 10000
+    assert found.train_x.shape == (60000, 784)
+    assert found.train_x.mean(dtype=np.float64) == pytest.approx(mean, abs=1e-4)
+    assert found.train_x.std(dtype=np.float64) == pytest.approx(deviation, abs=1e-4)
+    assert np.bincount(found.test_y).sum() == 10000

@@ -57,16 +57,16 @@ class Labelled:
     """Training and test images with their classes.
 
     Attributes:
-        x_train: float32 in [0, 1], (image, pixel).
-        y_train: int64 classes 0 to 9, (image,).
-        x_test: as x_train.
-        y_test: as y_train.
+        train_x: float32 in [0, 1], (image, pixel).
+        train_y: int64 classes 0 to 9, (image,).
+        test_x: as train_x.
+        test_y: as train_y.
     """
 
-    x_train: NDArray[np.float32]
-    y_train: NDArray[np.int64]
-    x_test: NDArray[np.float32]
-    y_test: NDArray[np.int64]
+    train_x: NDArray[np.float32]
+    train_y: NDArray[np.int64]
+    test_x: NDArray[np.float32]
+    test_y: NDArray[np.int64]
 
 
 # ---- the data sets -----------------------------------------------------------------------
@@ -187,12 +187,12 @@ def _first_line(error: OSError) -> str:
 def _mnist_like(name: str) -> Labelled:
     """The four gzip IDX files of MNIST and of those made like it."""
     images, labels = "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"
-    x_train, y_train, x_test, y_test = (
+    train_x, train_y, test_x, test_y = (
         _idx(name, f"{part}-{kind}")
         for part in ("train", "t10k")
         for kind in (images, labels)
     )
-    return Labelled(_pixels(x_train), _classes(y_train), _pixels(x_test), _classes(y_test))
+    return Labelled(_pixels(train_x), _classes(train_y), _pixels(test_x), _classes(test_y))
 
 
 def _idx(name: str, file: str) -> NDArray[np.uint8]:

@@ -76,16 +76,16 @@ def test_batches_show_every_image_through_every_domain() -> None:
         # Undo domain 0, and find the images.
         original = np.empty_like(x[seed, 0])
         original[:, pixels[0]] = x[seed, 0]
-        found = [np.flatnonzero((base.x_train == image).all(1))[0] for image in original]
-        np.testing.assert_array_equal(base.y_train[found], y[seed])
+        found = [np.flatnonzero((base.train_x == image).all(1))[0] for image in original]
+        np.testing.assert_array_equal(base.train_y[found], y[seed])
         for i in range(params.M):
-            np.testing.assert_array_equal(x[seed, i], base.x_train[found][:, pixels[i]])
+            np.testing.assert_array_equal(x[seed, i], base.train_x[found][:, pixels[i]])
 
 
 def test_an_epoch_shows_every_image_once() -> None:
     task = ImageTask(images(batch=479, seeds=1, M=1, networks=[NET]), CPU)  # 1437 / 3
     seen = torch.cat([task.batch()[0] for _ in range(3)], dim=1)[0].numpy()
-    expected = datasets.digits().x_train[:, domain_permutations(1, 64)[0][0]]
+    expected = datasets.digits().train_x[:, domain_permutations(1, 64)[0][0]]
     for column in (20, 42):
         np.testing.assert_array_equal(
             np.sort(seen[:, column]), np.sort(expected[:, column])
@@ -108,8 +108,8 @@ def test_rotated_domains_span_half_a_turn() -> None:
     task = ImageTask(params, CPU)
     (x, y), *_ = task.test_batches(50)
     base = datasets.digits()
-    np.testing.assert_array_equal(y, base.y_test[:50])
-    upright = base.x_test[:50].reshape(-1, 8, 8)
+    np.testing.assert_array_equal(y, base.test_y[:50])
+    upright = base.test_x[:50].reshape(-1, 8, 8)
     for domain, turns in ((0, 0), (1, 1)):
         expected = np.rot90(upright, turns, (1, 2)).reshape(50, 64)
         np.testing.assert_allclose(x[domain], expected, atol=1e-3)  # float16
@@ -210,11 +210,11 @@ def test_the_accuracy_is_that_of_the_whole_test_set(monkeypatch: Any) -> None:
     assert found.shape == (2, 3, 4, 4)
     base = datasets.digits()
     pixels, classes = domain_permutations(params.M, 64)
-    x = torch.stack([torch.from_numpy(base.x_test[:, p]) for p in pixels])
+    x = torch.stack([torch.from_numpy(base.test_x[:, p]) for p in pixels])
     for seed, c in np.ndindex(2, 3):
         outputs = pair_outputs(net, x, seed, c)
         for i, j in np.ndindex(4, 4):
-            right = outputs[i][j].argmax(-1).numpy() == classes[j][base.y_test]
+            right = outputs[i][j].argmax(-1).numpy() == classes[j][base.test_y]
             assert found[seed, c, i, j] == pytest.approx(right.mean(), abs=1.5 / 360)
     module = "retrograd.papers.saxe2022_neural_race.image_networks.EVALUATED"
     monkeypatch.setattr(module, 7 * 2 * 16 * 10)
@@ -320,7 +320,7 @@ def test_the_frozen_network_gives_the_same_512_features_each_time(
     monkeypatch.setattr(image_features, "EPOCHS", 1)
     base = stand_in("cifar10")
     first, second = (image_features.frozen_network(base, CPU) for _ in range(2))
-    pictures = base.x_test.reshape(-1, 3, 32, 32)
+    pictures = base.test_x.reshape(-1, 3, 32, 32)
     features = first(pictures)
     assert features.shape == (8, 512)
     assert features.std(0).max() > 0

@@ -36,8 +36,8 @@ def frozen_network(
     weights = [*blocks.parameters(), *head.parameters()]
     optimiser = torch.optim.SGD(weights, lr=LR, momentum=0.9, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, EPOCHS)
-    x = torch.from_numpy(base.x_train).view(-1, 3, 32, 32)
-    y = torch.from_numpy(base.y_train)
+    x = torch.from_numpy(base.train_x).view(-1, 3, 32, 32)
+    y = torch.from_numpy(base.train_y)
     for _ in range(EPOCHS):
         for chosen in torch.from_numpy(rng.permutation(len(x))).split(BATCH):
             logits = head(blocks(x[chosen].to(device)))

@@ -268,4 +268,4 @@ class ImageNetworks:
                 logits = torch.baddbmm(bias, hidden[c].view(S, -1, h), W)
                 chosen = logits.view(S, M, len(y), M, CLASSES).argmax(-1)
                 right[:, c] += (chosen == target).sum(2)
-        return right.cpu().numpy() / len(self.task.y_test)
+        return right.cpu().numpy() / len(self.task.test_y)

@@ -64,16 +64,16 @@ class ImageTask:
         base: datasets.Labelled = getattr(datasets, params.data)()
         self.masks = np.stack([trained_pairs(params, r) for r in range(params.seeds)])
         permuted = params.inputs == "permuted"
-        pixels = base.x_train.shape[1] if permuted else None
+        pixels = base.train_x.shape[1] if permuted else None
         self._pixels, classes = (
             torch.from_numpy(p).to(device) for p in domain_permutations(params.M, pixels)
         )
         self.classes = classes
-        self.y_train, self.y_test = (
-            torch.from_numpy(y).to(device) for y in (base.y_train, base.y_test)
+        self.train_y, self.test_y = (
+            torch.from_numpy(y).to(device) for y in (base.train_y, base.test_y)
         )
         self._train, self._test = (
-            self._domains(x, base) for x in (base.x_train, base.x_test)
+            self._domains(x, base) for x in (base.train_x, base.test_x)
         )
         self.n: int = self._train.shape[-1]
         self._orders = [self._order(run) for run in range(params.seeds)]
@@ -107,7 +107,7 @@ class ImageTask:
         left = np.empty(0, np.int64)
         while True:
             while len(left) < self.params.batch:
-                left = np.append(left, rng.permutation(len(self.y_train)))
+                left = np.append(left, rng.permutation(len(self.train_y)))
             yield left[: self.params.batch]
             left = left[self.params.batch :]
 
@@ -115,15 +115,15 @@ class ImageTask:
         """The next images of every seed, x (seed · input, image, n), y (seed, image)."""
         chosen = torch.from_numpy(np.stack([next(order) for order in self._orders]))
         chosen = chosen.to(self._device)
-        return self._through_domains(self._train, chosen), self.y_train[chosen]
+        return self._through_domains(self._train, chosen), self.train_y[chosen]
 
     def test_batches(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All test images in order, as `batch` gives them, with y (image,)."""
-        for start in range(0, len(self.y_test), size):
-            chosen = torch.arange(start, min(start + size, len(self.y_test)))
+        for start in range(0, len(self.test_y), size):
+            chosen = torch.arange(start, min(start + size, len(self.test_y)))
             chosen = chosen.to(self._device)
             x = self._through_domains(self._test, chosen[None])
-            yield x.repeat(self.params.seeds, 1, 1), self.y_test[chosen]
+            yield x.repeat(self.params.seeds, 1, 1), self.test_y[chosen]
 
     def _through_domains(self, images: Tensor, chosen: Tensor) -> Tensor:
         if images.ndim == 3:
