@@ -20,6 +20,7 @@ FIXED = {
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_CBWR": "AVX2",
     "OPENBLAS_CORETYPE": "Haswell",
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # else deterministic CUDA refuses to multiply
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
 }
 

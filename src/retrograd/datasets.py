@@ -13,7 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pooch  # type: ignore[import-untyped]
@@ -26,6 +26,7 @@ from retrograd.parameters import Model
 
 FOLDER = Path("data")
 MIRROR = "RETROGRAD_DATA_MIRROR"
+Name = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
 TIMEOUT = 30  # seconds without a byte
 
 
@@ -103,6 +104,19 @@ def cifar10() -> Labelled:
     train = np.concatenate([parts[name] for name in _CIFAR10_PARTS[:-1]])
     test = parts[_CIFAR10_PARTS[-1]]
     return Labelled(*_split(train), *_split(test))
+
+
+def named(name: Name) -> Labelled:
+    """The labelled images that go by a name."""
+    return _BY_NAME[name]()
+
+
+_BY_NAME: dict[Name, Callable[[], Labelled]] = {
+    "digits": digits,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+    "cifar10": cifar10,
+}
 
 
 def fetch(name: str, file: str) -> Path:

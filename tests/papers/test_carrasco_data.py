@@ -103,7 +103,7 @@ def test_tasks_side_by_side_are_those_of_the_specification() -> None:
 
 def test_mnist_is_resized_and_gets_its_constant(monkeypatch: pytest.MonkeyPatch) -> None:
     x = np.random.default_rng(0).random((7, 784)).astype(np.float32)
-    whole = SimpleNamespace(x_train=x, y_train=np.arange(7))
+    whole = SimpleNamespace(train_x=x, train_y=np.arange(7))
     fake = SimpleNamespace(mnist=lambda: whole)
     monkeypatch.setitem(sys.modules, "retrograd.datasets", fake)
     monkeypatch.setattr(retrograd, "datasets", fake, raising=False)

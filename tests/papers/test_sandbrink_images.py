@@ -9,7 +9,7 @@ import xarray as xr
 from pydantic import ValidationError
 from torch import nn
 
-from retrograd import products
+from retrograd import datasets, products
 from retrograd.config import load_paper
 from retrograd.errors import RetrogradError
 from retrograd.papers.sandbrink2024_flexible_task_abstractions import data, images
@@ -31,12 +31,12 @@ def digits(**changes: Any) -> Images:
 
 
 def readout(params: Images) -> GatedReadout:
-    found = data.digits()
+    found = datasets.digits()
     return GatedReadout(params, found, Backbone(params, found, CPU), CPU)
 
 
 def test_digits_are_split_as_the_specification_says() -> None:
-    found = data.digits()
+    found = datasets.digits()
     assert found.train_x.shape == (1437, 64)
     assert found.test_x.shape == (360, 64)
     assert (found.train_x.min(), found.train_x.max()) == (0, 1)
@@ -86,7 +86,7 @@ def test_a_step_of_the_readout_is_gradient_descent_by_autograd() -> None:
 
 def test_the_frozen_network_learns_and_its_features_are_scaled() -> None:
     params = digits(network_steps=300, feature_norm=8)
-    found = data.digits()
+    found = datasets.digits()
     network = Backbone(params, found, CPU)
     assert network.accuracy(found) > 0.9
     norms = network.features(found.train_x).norm(dim=-1)
@@ -124,9 +124,9 @@ def test_accuracies_are_those_of_the_blocks_own_labelling() -> None:
     )
     run = readout(params)
     run.W[:] = 0
-    network = Backbone(params, data.digits(), CPU)
+    network = Backbone(params, datasets.digits(), CPU)
     run.W[:, :, 0] = 2 * network._readout.weight.data / network._scale
-    labels = data.digits().test_y
+    labels = datasets.digits().test_y
     shared = np.mean(np.array(data.ORDERS["evens first"])[labels] == labels)
     for step, low, high in ((0, 0.9, 1), (50, 0.9, 1), (60, 0, 2 * shared), (150, 0.9, 1)):
         run.advance_to(step)

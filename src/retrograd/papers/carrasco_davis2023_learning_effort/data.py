@@ -142,8 +142,8 @@ def images(name: Images) -> tuple[Array, NDArray[np.int64]]:
         from retrograd import datasets
 
         mnist = datasets.mnist()
-        full = np.asarray(mnist.x_train, float).reshape(-1, 28, 28)
-        labels, resize = mnist.y_train, smoothed_resize(28)
+        full = np.asarray(mnist.train_x, float).reshape(-1, 28, 28)
+        labels, resize = mnist.train_y, smoothed_resize(28)
     small = (resize @ full @ resize.T).reshape(len(full), -1)
     return np.column_stack([small, np.ones(len(small))]), np.asarray(labels, np.int64)
 

@@ -283,16 +283,6 @@ def standard_error(values: Array) -> Array:
 # ---- images ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class LabelledImages:
-    """Images, flattened, (image, pixel), float32 in [0, 1]; and their classes, (image,)."""
-
-    train_x: NDArray[np.float32]
-    train_y: Integers
-    test_x: NDArray[np.float32]
-    test_y: Integers
-
-
 # Ways to label the ten classes: class k gets label ORDERS[name][k].
 ORDERS: dict[Order, tuple[int, ...]] = {
     "as they are": (0, 1, 2, 3, 4, 5, 6, 7, 8, 9),
@@ -300,24 +290,3 @@ ORDERS: dict[Order, tuple[int, ...]] = {
     "upper and lower": (0, 5, 1, 6, 2, 7, 3, 8, 4, 9),
     "warm and cool": (0, 1, 6, 3, 7, 2, 5, 4, 8, 9),
 }
-
-
-def digits() -> LabelledImages:
-    """scikit-learn's 8 × 8 digits, shuffled: 1437 to train on, 360 to test with."""
-    from sklearn.datasets import load_digits
-
-    found = load_digits()
-    order = np.random.default_rng(0).permutation(len(found.target))
-    x = (found.data[order] / 16).astype(np.float32)
-    y = found.target[order].astype(np.int64)
-    return LabelledImages(x[:1437], y[:1437], x[1437:], y[1437:])
-
-
-def labelled_images(name: str) -> LabelledImages:
-    """A data set by its name in `params.Images.dataset`."""
-    if name == "digits":
-        return digits()
-    from retrograd import datasets  # type: ignore[attr-defined]
-
-    found = getattr(datasets, name)()
-    return LabelledImages(found.train_x, found.train_y, found.test_x, found.test_y)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from retrograd import curricula, ensembles
+from retrograd import curricula, datasets, ensembles
 from retrograd.errors import RetrogradError
 from retrograd.papers.sandbrink2024_flexible_task_abstractions import data
 from retrograd.papers.sandbrink2024_flexible_task_abstractions.networks import Bounds
@@ -42,7 +42,7 @@ def train_images(params: Images, device: torch.device) -> xr.Dataset:
     A record at a switch belongs to the block that it ends: its accuracy is the old task's.
     """
     tasks = curricula.cyclic(range(len(params.orders)), params.blocks, params.block_steps)
-    images = data.labelled_images(params.dataset)
+    images = datasets.named(params.dataset)
     network = Backbone(params, images, device)
     readout = GatedReadout(params, images, network, device)
     steps = np.arange(0, tasks.steps + 1, params.record_every)
@@ -98,7 +98,7 @@ class Backbone:
     """The frozen network: trained on the first labelling, then a source of features."""
 
     def __init__(
-        self, params: Images, images: data.LabelledImages, device: torch.device
+        self, params: Images, images: datasets.Labelled, device: torch.device
     ) -> None:
         self._device = device
         self._order = np.array(data.ORDERS[params.orders[0]])
@@ -113,7 +113,7 @@ class Backbone:
             norms = self.features(images.train_x).norm(dim=-1)
             self._scale = params.feature_norm / float(norms.mean())
 
-    def _train(self, params: Images, images: data.LabelledImages) -> None:
+    def _train(self, params: Images, images: datasets.Labelled) -> None:
         weights = [*self._features.parameters(), *self._readout.parameters()]
         optimizer = torch.optim.AdamW(weights, lr=params.network_rate)
         rng = stream(params.seed, 0, "batches of the frozen network")
@@ -138,7 +138,7 @@ class Backbone:
         return self._scale * torch.cat([self._features(self._pixels(p)) for p in pieces])
 
     @torch.inference_mode()
-    def accuracy(self, images: data.LabelledImages) -> float:
+    def accuracy(self, images: datasets.Labelled) -> float:
         """Fraction of test images that get the label they were trained with."""
         found = self._readout(self.features(images.test_x) / self._scale).argmax(-1)
         return float(np.mean(found.cpu().numpy() == self._order[images.test_y]))
@@ -182,7 +182,7 @@ class GatedReadout:
     def __init__(
         self,
         params: Images,
-        images: data.LabelledImages,
+        images: datasets.Labelled,
         network: Backbone,
         device: torch.device,
     ) -> None:

@@ -61,7 +61,7 @@ class ImageTask:
 
     def __init__(self, params: Images, device: torch.device) -> None:
         self.params, self._device = params, device
-        base: datasets.Labelled = getattr(datasets, params.data)()
+        base = datasets.named(params.data)
         self.masks = np.stack([trained_pairs(params, r) for r in range(params.seeds)])
         permuted = params.inputs == "permuted"
         pixels = base.train_x.shape[1] if permuted else None
