@@ -170,9 +170,9 @@ def _hierarchy() -> xr.Dataset:
 
 
 def _digits() -> xr.Dataset:
-    time, ease = np.linspace(0, 100, 201), np.linspace(1, 2, 10)
+    time, ease = np.linspace(0, 700, 1401), np.linspace(1, 2, 10)
     late = np.random.default_rng(0).permutation(ease)  # unrelated
-    phi = np.where(time < 40, ease[:, None], late[:, None])
+    phi = np.where(time < 58, ease[:, None], late[:, None])
     named = {
         "phi": per_seed(array(phi, group=range(10), time=time)),
         "optimal_loss": array(3 - ease, group=range(10)),
