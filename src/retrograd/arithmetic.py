@@ -49,7 +49,8 @@ def torch_device(asked: Device, scale: str) -> "torch.device":
     import torch
 
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # The flag of use_deterministic_algorithms, without a second of imports that it does.
+    torch.set_deterministic_debug_mode("error")
     if asked == "cuda" and not torch.cuda.is_available():
         raise RetrogradError(
             "device: cuda was asked for, but torch finds no CUDA device here; "
