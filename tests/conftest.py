@@ -86,7 +86,8 @@ class Clone:
         """Of snakemake; `--config` must come last, so that it can be extended."""
         config = [] if "--config" in arguments else ["--config"]
         command = ["snakemake", "--cores", str(self.cores), *arguments, *config]
-        papers = [f"papers={json.dumps(self.papers)}"] if self.papers else []
+        named = not self.papers or any(a.startswith("papers=") for a in arguments)
+        papers = [] if named else [f"papers={json.dumps(self.papers)}"]
         return [*command, f"scale={self.scale}", *papers]
 
     def would_run(self, *arguments: str) -> set[str]:

@@ -287,8 +287,7 @@ def test_published_presets_take_their_steps(
     published = load_paper("saxe2022_neural_race", seed=0).scales["published"]
     params: Images = getattr(published, section)
     monkeypatch.setattr(image_features, "EPOCHS", 1)
-    for name in ("mnist", "cifar10"):
-        monkeypatch.setattr(datasets, name, lambda name=name: stand_in(name))
+    monkeypatch.setattr(datasets, "named", stand_in)
     # The same, but for what makes it large: domains, units, batch, steps.
     nets = [n.model_copy(update={"K": min(n.K, 2)}) for n in params.networks[-1:]]
     small = {"M": 3, "h": 8, "batch": 4, "seeds": 2, "steps": 3, "networks": nets}

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import time
@@ -115,16 +114,6 @@ EDITED = "layers: [first], init: informed, eta: [0.1, 0.04]}"
 def test_a_changed_threshold_checks_the_claims_only(copy: Clone) -> None:
     copy.edit(CONFIG, "{error_ratio: {min: 3.98", "{error_ratio: {min: 3.97")
     assert copy.would_run() == {"claims"}
-
-
-def test_results_that_were_pulled_are_as_good_whatever_their_dates(copy: Clone) -> None:
-    """As after `dvc pull` in a fresh clone: no memory, no records, dates in any order."""
-    shutil.rmtree(copy.path / ".snakemake")
-    shutil.rmtree(copy.results("records"))
-    for age, name in enumerate(sorted(copy.artifacts(), reverse=True)):
-        now = time.time() - age
-        os.utime(copy.results(name), (now, now))
-    assert copy.would_run() == set()
 
 
 def test_a_changed_caption_redraws_its_figure_only(copy: Clone) -> None:
