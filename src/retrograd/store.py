@@ -14,12 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from retrograd import pins
+from retrograd import lock, pins
 from retrograd.errors import RetrogradError
 from retrograd.files import md5, written_whole
 from retrograd.pins import Pin
 
-CACHE = "cache"
+# DVC keeps an index of each remote, which two processes cannot open for the first time
+# at once ("database is locked").
+FETCHING = Path(".dvc", "tmp", "retrograd.lock")
 DVC_CONFIG = Path(".dvc", "config")
 
 
@@ -96,7 +98,8 @@ class Store:
             return path
         answers = []
         for remote in self.remotes:
-            answer = self._download(remote, pin.md5, path)
+            with lock.turn(FETCHING):
+                answer = self._download(remote, pin.md5, path)
             if not answer:
                 return path
             answers.append(f"{remote} ({self.address(remote)}): {answer}")
