@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from retrograd.arithmetic import fix_instruction_set
-from retrograd.errors import RetrogradError, UsageError
+from retrograd.errors import RetrogradError, UsageError, check_known
 
 OK, FAILED, WRONG_USE = 0, 1, 2  # 2 is argparse's as well
 
@@ -122,7 +122,9 @@ def _figure(options: argparse.Namespace) -> Said:
     from retrograd import reviewing, verification
     from retrograd.graph import Graph
 
-    graph = Graph.here(scale=options.scale, mode="build")
+    slug, _, name = options.what.partition("/")
+    graph = Graph.here(papers=[slug], scale=options.scale, mode="build")
+    check_known(options.what, name, graph.papers[slug].figures, "figure")
     (target,) = graph.selected([options.what])
     report = reviewing.figure(graph, target, options.cores)
     return _said(options, report, verification.text)
