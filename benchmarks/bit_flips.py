@@ -12,31 +12,19 @@ import argparse
 import os
 import random
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 
+import clones
+from clones import run
 from retrograd.files import md5
 from retrograd.graph import Graph
 from retrograd.pins import Pin
 
-ROOT = Path(__file__).resolve().parent.parent
 PLACES = {"workspace": "results", "cache": ".dvc/cache", "remote": "pinned"}
 PINNED = ("--profile", "workflow/profiles/pinned")
-
-
-def run(clone: Path, *command: str) -> "subprocess.CompletedProcess[str]":
-    tools = str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PYTHONPATH": str(clone / "src"),
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-    }
-    return subprocess.run(
-        command, cwd=clone, env=environment, capture_output=True, text=True
-    )
 
 
 def located(clone: Path, place: str, pin: Pin) -> Path:
@@ -89,10 +77,9 @@ def main() -> None:
     options = parser.parse_args()
     draw, started = random.Random(options.seed), time.monotonic()
     total: dict[str, Counter[str]] = {place: Counter() for place in PLACES}
-    os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as folder:
         clean, clone = Path(folder, "clean"), Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clean)], check=True)
+        clones.clone(clean)
         run(clean, "dvc", "pull").check_returncode()
         os.chdir(clean)
         graph = Graph.here(mode="pinned")
@@ -103,7 +90,7 @@ def main() -> None:
             bit = draw.randrange(8 * pin.size)
             total[place] += one_flip(clone, graph, place, pin, bit)
             shutil.rmtree(clone)
-        os.chdir(ROOT)
+        os.chdir(clones.ROOT)
     for place, counts in [*total.items(), ("all", sum(total.values(), Counter()))]:
         print(f"{place:<10}", ", ".join(f"{k}: {counts[k]}" for k in KEYS))
     print(f"{time.monotonic() - started:.0f} s")

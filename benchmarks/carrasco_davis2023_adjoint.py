@@ -10,13 +10,11 @@ Times are µs of CPU per run and step, for one value and gradient, so waiting fo
 jobs does not count: medians of turns taken in alternation. Run from the root.
 """
 
-import argparse
-import json
 from collections.abc import Callable
 from statistics import median
-from time import process_time
 from typing import Any
 
+import timing
 from retrograd.arithmetic import fix_instruction_set, torch_device
 
 if __name__ == "__main__":  # before the libraries below look at the processor
@@ -155,12 +153,6 @@ def autograd(value: Value, control: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(values), torch.stack(gradients)
 
 
-def microseconds(call: Callable[[], object], per: int) -> float:
-    start = process_time()
-    call()
-    return (process_time() - start) * 1e6 / per
-
-
 def compare(name: str, runs: int, steps: int, repeat: int) -> list[Any]:
     """One row of the table; stops if the two do not give the same numbers."""
     value, dynamics, control, sizes = case_of(name, runs, steps)
@@ -169,26 +161,19 @@ def compare(name: str, runs: int, steps: int, repeat: int) -> list[Any]:
         torch.testing.assert_close(own, its, rtol=1e-9, atol=1e-12, msg=f"{name}: unequal")
     slow, fast = [], []
     for _ in range(repeat):
-        slow.append(microseconds(lambda: autograd(value, control[:1]), steps))
+        slow.append(timing.microseconds(lambda: autograd(value, control[:1]), steps))
         turns = [lambda: value_and_gradient(dynamics, control)] * 3
-        fast.append(min(microseconds(turn, runs * steps) for turn in turns))
+        fast.append(min(timing.microseconds(turn, runs * steps) for turn in turns))
     a, b = median(slow), median(fast)
     return [f"{name}, {runs}", *sizes, runs, steps, a, b, a / b]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=300, help="of learning")
-    parser.add_argument("--repeat", type=int, default=7, help="turns of each")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    args = parser.parse_args()
+    args = timing.options(__doc__, steps=300, repeat=7, of="of learning").parse_args()
     cases = [("neuron", 1), ("neuron", 43), ("engagement", 1), ("engagement", 9)]
     cases += [("category", 1), ("category", 3), ("gain", 1), ("gain", 3)]
     rows = [compare(name, runs, args.steps, args.repeat) for name, runs in cases]
-    if args.json:
-        print(json.dumps({"columns": HEADING.split(), "rows": rows}))
-    else:
-        print(HEADING, *(ROW.format(*row) for row in rows), sep="\n")
+    timing.report(args.json, HEADING, ROW, rows)
 
 
 if __name__ == "__main__":

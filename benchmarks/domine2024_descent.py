@@ -13,14 +13,12 @@ the root.
 """
 # ruff: noqa: E402, since the instruction set is fixed before the libraries are imported
 
-import argparse
-import json
 from collections.abc import Callable
 from statistics import median
-from time import process_time
 from typing import Any
 
 from retrograd.arithmetic import fix_instruction_set, torch_device
+from timing import microseconds, options, report
 
 fix_instruction_set()  # before the libraries below look at the processor
 
@@ -58,12 +56,6 @@ def plain_descent(networks: Networks, steps: int, count: int) -> list[tuple[Arra
             W2 += dW2
         found.append((W1, W2))
     return found
-
-
-def microseconds(work: Callable[[], object], per: float) -> float:
-    start = process_time()
-    work()
-    return (process_time() - start) * 1e6 / per
 
 
 def alternate(
@@ -140,11 +132,7 @@ def compare_exact(repeat: int) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=2000, help="batched steps per turn")
-    parser.add_argument("--repeat", type=int, default=7, help="turns of each")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    args = parser.parse_args()
+    args = options(__doc__, steps=2000, repeat=7).parse_args()
     sizes = {"alone": (1, 1), "16": (2, 8), "128": (8, 16), "1024": (64, 16)}
     rows = [
         compare_descent(f"N=8, {name}", (8, 8, 8), *size, args.steps, args.repeat)
@@ -155,10 +143,7 @@ def main() -> None:
     )
     rows += [compare_kernel(N, args.repeat) for N in (4, 8, 16)]
     rows.append(compare_exact(args.repeat))
-    if args.json:
-        print(json.dumps({"columns": HEADING.split(), "rows": rows}))
-    else:
-        print(HEADING, *(ROW.format(*row) for row in rows), sep="\n")
+    report(args.json, HEADING, ROW, rows)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,16 @@ bits everywhere: 8 members with `fix_instruction_set` and without. Run from the 
 """
 
 import argparse
-import json
 import math
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from functools import partial
 from statistics import median
-from time import process_time
 from typing import Any
 
 from retrograd.arithmetic import FIXED, fix_instruction_set, torch_device
+from timing import microseconds, options, report
 
 if "--alone=native" not in sys.argv:  # before the libraries below look at the processor
     fix_instruction_set()
@@ -82,12 +81,6 @@ class PlainLoop:
                         weights.grad = None
 
 
-def microseconds(advance: Callable[[int], object], argument: int, per: int) -> float:
-    start = process_time()
-    advance(argument)
-    return (process_time() - start) * 1e6 / per
-
-
 def compare(case: str, params: Training, steps: int, repeat: int) -> list[Any]:
     """One row of the table; stops if the two do not do equal work."""
     plain, batched = PlainLoop(params), Ensemble(params, DEVICE)
@@ -101,8 +94,11 @@ def compare(case: str, params: Training, steps: int, repeat: int) -> list[Any]:
         np.testing.assert_allclose(own, its, rtol=0, atol=1e-9, err_msg=f"{case}: unequal")
     slow, fast = [], []
     for _ in range(repeat):
-        slow.append(microseconds(plain.advance, plain_steps, plain_steps * members))
-        fast.append(microseconds(batched.advance_to, batched.step + steps, steps * members))
+        slow.append(
+            microseconds(partial(plain.advance, plain_steps), plain_steps * members)
+        )
+        end = batched.step + steps
+        fast.append(microseconds(partial(batched.advance_to, end), steps * members))
     a, b, units = median(slow), median(fast), ",".join(map(str, params.K))
     return [case, params.N, units, members, plain_steps, a, b, a / b]
 
@@ -111,7 +107,7 @@ def time_alone(steps: int, repeat: int) -> float:
     """µs per member-step of 8 members batched."""
     advance_to = Ensemble(cases()["target, 8"], DEVICE).advance_to
     ends = range(steps, repeat * steps + 1, steps)
-    return median(microseconds(advance_to, end, 8 * steps) for end in ends)
+    return median(microseconds(partial(advance_to, end), 8 * steps) for end in ends)
 
 
 def instruction_set_cost(steps: int, repeat: int) -> list[float]:
@@ -127,10 +123,7 @@ def instruction_set_cost(steps: int, repeat: int) -> list[float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=2000, help="batched steps per turn")
-    parser.add_argument("--repeat", type=int, default=7, help="turns of each")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    parser = options(__doc__, steps=2000, repeat=7)
     parser.add_argument("--alone", choices=("fixed", "native"), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.alone:
@@ -138,10 +131,8 @@ def main() -> None:
         return
     rows = [compare(*case, args.steps, args.repeat) for case in cases().items()]
     cost = instruction_set_cost(args.steps, args.repeat)
-    if args.json:
-        print(json.dumps({"columns": HEADING.split(), "rows": rows, "cost": cost}))
-    else:
-        print(HEADING, *(ROW.format(*row) for row in rows), sep="\n")
+    report(args.json, HEADING, ROW, rows, cost=cost)
+    if not args.json:
         print("8 members: fixed {:.2f} µs, native {:.2f} µs, ratio {:.2f}".format(*cost))
 
 

@@ -8,26 +8,18 @@ In fresh clones of this repository, without and with the figure's products:
 import argparse
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import clones
+from clones import ROOT, run
 from retrograd.graph import Graph
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def timed(clone: Path, figure: str) -> float:
-    tools = str(Path(sys.executable).parent)
-    environment = os.environ | {
-        "PYTHONPATH": str(clone / "src"),
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-    }
-    command = ["retrograd", "figure", figure, "--cores", "2"]
     started = time.monotonic()
-    subprocess.run(command, cwd=clone, env=environment, check=True, capture_output=True)
+    run(clone, "retrograd", "figure", figure, "--cores", "2").check_returncode()
     return time.monotonic() - started
 
 
@@ -41,8 +33,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {"no results": [], "products present": []}
     for _ in range(options.runs):
         with tempfile.TemporaryDirectory() as folder:
-            clone = Path(folder, "clone")
-            subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+            clone = clones.clone(Path(folder, "clone"))
             seconds["no results"].append(timed(clone, options.figure))
             for path in target.paths:
                 (clone / path).unlink()

@@ -10,16 +10,14 @@ Times are µs of CPU per member-step, so waiting for other jobs does not count: 
 turns taken in alternation, so that drift cancels. Run from the root.
 """
 
-import argparse
-import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import median
-from time import process_time
 from typing import Any
 
 from retrograd.arithmetic import fix_instruction_set, torch_device
+from timing import microseconds, options, report
 
 if "torch" not in sys.modules:  # before the libraries below look at the processor
     fix_instruction_set()
@@ -111,12 +109,6 @@ def check_equal_work(case: str, params: Gated) -> None:
             )
 
 
-def microseconds(act: Callable[[], object], per: int) -> float:
-    start = process_time()
-    act()
-    return (process_time() - start) * 1e6 / per
-
-
 def compare(case: str, params: Gated, steps: int, repeat: int) -> list[Any]:
     """One row of the table."""
     check_equal_work(case, params)
@@ -135,16 +127,9 @@ def compare(case: str, params: Gated, steps: int, repeat: int) -> list[Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=500, help="batched steps per turn")
-    parser.add_argument("--repeat", type=int, default=7, help="turns of each")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    args = parser.parse_args()
+    args = options(__doc__, steps=500, repeat=7).parse_args()
     rows = [compare(*case, args.steps, args.repeat) for case in cases().items()]
-    if args.json:
-        print(json.dumps({"columns": HEADING.split(), "rows": rows}))
-    else:
-        print(HEADING, *(ROW.format(*row) for row in rows), sep="\n")
+    report(args.json, HEADING, ROW, rows)
 
 
 if __name__ == "__main__":

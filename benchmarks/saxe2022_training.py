@@ -12,13 +12,12 @@ Times are CPU time, so waiting for other jobs does not count: medians of turns t
 alternation, so that drift cancels. Run from the root of the repository.
 """
 
-import argparse
-import json
 from collections.abc import Callable
+from functools import partial
 from statistics import median
-from time import process_time
 from typing import Any
 
+import timing
 from retrograd.arithmetic import fix_instruction_set, torch_device
 
 if __name__ == "__main__":  # before the libraries below look at the processor
@@ -209,19 +208,14 @@ def milliseconds(times: dict[str, tuple[Advance, int, int]], repeat: int) -> lis
     taken: dict[str, list[float]] = {name: [] for name in times}
     for _ in range(repeat):
         for name, (advance, steps, members) in times.items():
-            start = process_time()
-            advance(steps)
-            taken[name].append((process_time() - start) * 1e3 / (steps * members))
+            per = 1e3 * steps * members
+            taken[name].append(timing.microseconds(partial(advance, steps), per))
     pairs, seeds, batched = (median(turns) for turns in taken.values())
     return [pairs, seeds, batched, pairs / batched, seeds / batched]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=60, help="batched steps per turn")
-    parser.add_argument("--repeat", type=int, default=5, help="turns of each")
-    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
-    args = parser.parse_args()
+    args = timing.options(__doc__, steps=60, repeat=5).parse_args()
     laptop = load_paper("saxe2022_neural_race", seed=0).scales["laptop"]
     rows = [
         compare_routing(name, getattr(laptop, name), args.steps, args.repeat)
@@ -231,10 +225,7 @@ def main() -> None:
         compare_images(name, getattr(laptop, name), args.steps // 4, args.repeat)
         for name in ("images", "relaxed")
     ]
-    if args.json:
-        print(json.dumps({"columns": HEADING.split(), "rows": rows}))
-    else:
-        print(HEADING, *(ROW.format(*row) for row in rows), sep="\n")
+    timing.report(args.json, HEADING, ROW, rows)
 
 
 if __name__ == "__main__":
