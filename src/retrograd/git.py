@@ -1,7 +1,6 @@
 """What git knows of the clone, if this is one."""
 
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from retrograd.pins import LOCK
@@ -34,7 +33,7 @@ def tracks(path: str) -> bool:
 
 def commit_that_pinned(digest: str) -> dict[str, Any] | None:
     """The first commit whose dvc.lock holds a digest: id, date and subject."""
-    if not Path(LOCK).exists():
+    if not LOCK.exists():
         return None
     found = _git(
         "log", "--reverse", "--format=%H%x09%cs%x09%s", f"-S{digest}", "--", str(LOCK)

@@ -12,6 +12,7 @@ from retrograd import pins, recipes
 from retrograd.arithmetic import wants_cuda
 from retrograd.artifacts import FIGURE_FORMATS, RESULTS, Artifact, Kind, product_path
 from retrograd.config import (
+    CONFIG,
     Config,
     Paper,
     Scale,
@@ -40,7 +41,7 @@ class Graph:
         self._recipes: dict[Artifact, str] = {}
 
     @classmethod
-    def load(cls, data: Mapping[str, Any], source: str = "config/config.yaml") -> "Graph":
+    def load(cls, data: Mapping[str, Any], source: str = str(CONFIG)) -> "Graph":
         """Check the contents of config.yaml (with overrides) and the papers' configs.
 
         Raises:
@@ -281,7 +282,6 @@ class Graph:
     def gpus(self, paper: str, scale: Any, product: str) -> int:
         """GPUs that a job asks for: one if it trains and may use it."""
         trains = self.papers[paper].products[product].step == "train"
-        trains = trains and self.config.mode == "build"
         return int(trains and wants_cuda(self.config.device, scale))
 
 

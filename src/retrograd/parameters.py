@@ -1,4 +1,4 @@
-"""The base of every pydantic model: frozen, and unknown keys rejected with a hint."""
+"""What every pydantic model is made of: a base that rejects unknown keys, and numbers."""
 
 from typing import Annotated, Any
 
@@ -29,6 +29,9 @@ class Model(BaseModel):
         return data
 
 
+Size = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 MasterSeed = Annotated[int, Field(ge=0, lt=2**63)]
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +41,21 @@ def pin(graph: Graph, remote: str) -> dict[str, Any]:
         RetrogradError: something is missing, stale or corrupt (all of it is named), is
             over the budget of the embedded remote, or DVC failed; then no pin changed.
     """
-    artifacts = [a for slug in graph.papers for a in graph.artifacts(slug, _scale(graph))]
+    scale = graph.config.scale
+    artifacts = [a for slug in graph.papers for a in graph.artifacts(slug, scale)]
     problems = [problem for a in artifacts for problem in _problems(graph, a)]
     if problems:
         raise RetrogradError(
             "nothing was pinned:\n  "
             + "\n  ".join(problems)
             + "\nmake what is missing or stale, then pin again: snakemake --cores 1 "
-            f"--config mode=build scale={_scale(graph)}"
+            f"--config mode=build scale={scale}"
         )
     before = pins.read()
     after = _pinned(graph, artifacts, remote)
     if remote == EMBEDDED:
         _check_budget(after)
-    stages = [pins.stage_name(slug, _scale(graph)) for slug in graph.papers]
+    stages = [pins.stage_name(slug, scale) for slug in graph.papers]
     with _restored_on_failure(), _dates_kept(after):
         write_text(STAGES, _HEADER + _stages(graph, after))
         _dvc("commit", "--force", *stages)
@@ -61,7 +63,7 @@ def pin(graph: Graph, remote: str) -> dict[str, Any]:
     changed = [p for p in after if p in before and before[p].md5 != after[p].md5]
     return {
         "papers": list(graph.papers),
-        "scale": _scale(graph),
+        "scale": scale,
         "remote": remote,
         "new": sorted(after.keys() - before.keys()),
         "changed": changed,
@@ -81,10 +83,6 @@ def text(report: dict[str, Any]) -> str:
     if counts["new"] or counts["changed"]:
         lines.append("now commit: git add dvc.yaml dvc.lock pinned && git commit")
     return "\n".join(lines)
-
-
-def _scale(graph: Graph) -> Any:
-    return graph.config.scale
 
 
 def _problems(graph: Graph, artifact: Artifact) -> Iterator[str]:
@@ -123,8 +121,7 @@ def _pinned(graph: Graph, artifacts: Sequence[Artifact], remote: str) -> dict[st
         if artifact.kind != "product":
             recipe = pinned.recipe(*artifact)
             for path in artifact.paths:
-                pin = found[path]
-                found[path] = Pin(path, pin.md5, pin.size, pin.recipe, recipe, remote)
+                found[path] = replace(found[path], recipe_from_pins=recipe)
     return found
 
 
@@ -152,7 +149,7 @@ def _stages(graph: Graph, after: dict[str, Pin]) -> str:
     """The text of dvc.yaml: the stages there are, and those of the graph anew."""
     there = yaml.safe_load(STAGES.read_text(encoding="utf-8")) if STAGES.exists() else None
     stages: dict[str, Any] = (there or {}).get("stages") or {}
-    scale = _scale(graph)
+    scale = graph.config.scale
     for slug, paper in graph.papers.items():
         asked = f"papers='[\"{slug}\"]' scale={scale}"
         outs = [

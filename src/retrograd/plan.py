@@ -39,10 +39,10 @@ def plan(targets: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
     if run.returncode:
         said = run.stderr.strip().splitlines()
         raise RetrogradError("\n".join(said[-3:]).removeprefix("retrograd: "))
-    jobs = []
+    jobs, store = [], Store()
     for paper, scale, kind, name, reason in _JOB.findall(run.stdout + run.stderr):
         artifact = Artifact(kind, paper, scale, name)
-        jobs.append(_job(graph, artifact) | {"reason": reason})
+        jobs.append(_job(graph, artifact, store) | {"reason": reason})
     return {
         "jobs": jobs,
         "seconds": round(sum(job["seconds"] or 0 for job in jobs), 1),
@@ -51,12 +51,12 @@ def plan(targets: Sequence[str], overrides: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _job(graph: Graph, artifact: Artifact) -> dict[str, Any]:
+def _job(graph: Graph, artifact: Artifact, store: Store) -> dict[str, Any]:
     job = {"kind": artifact.kind, "paper": artifact.paper, "scale": artifact.scale}
     job["name"] = artifact.name
     if artifact.kind == "product" and graph.config.mode == "pinned":
         pin = graph.pin(artifact.paper, artifact.scale, artifact.name)
-        there = Store().cached(pin.md5).exists()
+        there = store.cached(pin.md5).exists()
         fetched = {"step": "fetch", "bytes_to_fetch": 0 if there else pin.size}
         return job | fetched | {"seconds": FETCHING, "seconds_from": "a usual fetch"}
     seconds, source = _seconds(graph, artifact)

@@ -11,11 +11,8 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from retrograd.parameters import Parameters, SampledParameters
+from retrograd.parameters import NonNegative, Parameters, Positive, SampledParameters, Size
 
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Discount = Annotated[float, Field(gt=0, le=1)]
 Digit = Annotated[int, Field(ge=0, le=9)]
 Images = Literal["digits", "mnist"]

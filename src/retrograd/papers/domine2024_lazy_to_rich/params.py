@@ -9,10 +9,8 @@ from typing import Annotated, NamedTuple, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from retrograd.parameters import Parameters, SampledParameters
+from retrograd.parameters import Parameters, Positive, SampledParameters, Size
 
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
 OVERSHOOT = 1.0  # of η √(λ² + 4s²): above 2 gradient descent diverges
 
 

@@ -5,12 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from retrograd.parameters import Parameters, SampledParameters
+from retrograd.parameters import NonNegative, Parameters, Positive, SampledParameters, Size
 
 Layers = Literal["first", "both"]
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)

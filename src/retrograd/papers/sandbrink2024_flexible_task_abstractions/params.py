@@ -10,11 +10,8 @@ from pydantic import Field, model_validator
 
 from retrograd.curricula import steps_of
 from retrograd.errors import RetrogradError
-from retrograd.parameters import Parameters, SampledParameters
+from retrograd.parameters import NonNegative, Parameters, Positive, SampledParameters, Size
 
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Norm = Literal[1, 2]
 Init = Literal["random", "span"]
 # Per block and run, or at the kept times as mean over the runs (and standard error).

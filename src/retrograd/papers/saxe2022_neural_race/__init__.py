@@ -19,6 +19,6 @@ Where to find it (T1 to T6, M1 to M4, D1 to D4 are those of the project's specif
     XoR, closed form T3                theory.gating; the networks M1, M2: train.gating
     contextual task T4                 theory.gating; train.gating
     routing network M3                 routing_networks.RoutingNetworks, train.routing
-    its reduction T5, T6, the race     theory.Pathways, theory.routing, theory.sharing
+    its reduction T5, T6, the race     reduction.SubNetwork; theory.routing, theory.sharing
     image networks M4                  image_networks.ImageNetworks, train.images
 """

@@ -5,11 +5,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from retrograd.parameters import MasterSeed, Model, Parameters, SampledParameters
-
-Size = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0)]
-
+from retrograd.parameters import (
+    MasterSeed,
+    Model,
+    Parameters,
+    Positive,
+    SampledParameters,
+    Size,
+)
 
 # ---- gating: XoR and the contextual task -------------------------------------------------
 
