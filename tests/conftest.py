@@ -4,9 +4,12 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,6 +93,27 @@ class Clone:
         papers = [] if named else [f"papers={json.dumps(self.papers)}"]
         return [*command, f"scale={self.scale}", *papers]
 
+    def started(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start snakemake in the background, in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.path,
+            env=self.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def killed_run(self, *arguments: str, after: int) -> None:
+        """Start snakemake, and kill all of it once so many artifacts are there."""
+        run = self.started(*arguments)
+        deadline = time.monotonic() + 120
+        while len(self.artifacts()) < after and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+
     def would_run(self, *arguments: str) -> set[str]:
         """Names of the jobs that a run would start: products, figures, `claims`."""
         planned = self.snakemake("--dry-run", *arguments)
@@ -156,19 +180,23 @@ def reviewer(author: Clone, tmp_path: Path) -> Clone:
     return author.git_clone(tmp_path / "reviewer")
 
 
-@pytest.fixture
-def co_author(author: Clone, tmp_path: Path) -> Iterator[Clone]:
-    """A copy of the author's folder, results, records and Snakemake's memory included."""
-    path = tmp_path / "co_author"
-    shutil.copytree(author.path, path)
+@contextmanager
+def copied(clone: Clone, path: Path) -> Iterator[Clone]:
+    """A folder as it is, results, records and Snakemake's memory included."""
+    shutil.copytree(clone.path, path)
     yield Clone(path)
     shutil.rmtree(path)
+
+
+@pytest.fixture
+def co_author(author: Clone, tmp_path: Path) -> Iterator[Clone]:
+    """A copy of the author's folder."""
+    with copied(author, tmp_path / "co_author") as copy:
+        yield copy
 
 
 @pytest.fixture
 def copy(finished: Clone, tmp_path: Path) -> Iterator[Clone]:
-    """A copy of the finished clone, results and Snakemake's memory included."""
-    path = tmp_path / "copy"
-    shutil.copytree(finished.path, path)
-    yield Clone(path)
-    shutil.rmtree(path)
+    """A copy of the finished clone."""
+    with copied(finished, tmp_path / "copy") as copy:
+        yield copy

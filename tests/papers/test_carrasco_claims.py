@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from retrograd.claims import Verdict, evaluate
+import judging
+from retrograd.claims import Verdict
 from retrograd.config import load_paper
 from retrograd.errors import RetrogradError
 from retrograd.papers.carrasco_davis2023_learning_effort import claims
 
-PAPER = load_paper("carrasco_davis2023_learning_effort", seed=0)
+SLUG = "carrasco_davis2023_learning_effort"
+PAPER = load_paper(SLUG, seed=0)
 Products = dict[str, xr.Dataset]
 
 
@@ -212,15 +214,9 @@ def _gain_switch() -> xr.Dataset:
 
 def judge(name: str, products: Products) -> tuple[Verdict, dict[str, np.ndarray]]:
     """Verdict and statistics, {name: values}."""
-    claim = PAPER.claims[name].model_dump()
-    needed = {need: products[need] for need in claim["need"]}
-    entry = evaluate(
-        name, claim | {"not_tested": None}, getattr(claims, name.lower()), needed
-    )
-    return entry["verdict"], {
-        s["name"]: np.array([[*group["values"].values()] for group in s["groups"]])
-        for s in entry["statistics"]
-    }
+    needed = {need: products[need] for need in PAPER.claims[name].need}
+    found = judging.entry(SLUG, name, needed)
+    return found["verdict"], judging.statistics(found)
 
 
 TESTED = [name for name in PAPER.claims if name not in ("L21", "L22")]

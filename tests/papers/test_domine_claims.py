@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import judging
 from domine_setup import SLUG, experiment, product
-from retrograd.claims import Verdict, evaluate
+from retrograd.claims import Verdict
 from retrograd.config import load_paper
 from retrograd.linear_networks import Array
 from retrograd.papers.domine2024_lazy_to_rich import claims, figures
@@ -26,15 +27,8 @@ def judge(
     name: str, products: Mapping[str, xr.Dataset]
 ) -> tuple[Verdict, dict[str, Array]]:
     """Verdict, and the values of every statistic."""
-    claim = load_paper(SLUG, seed=0).claims[name].model_dump()
-    assert set(products) == set(claim["need"])
-    entry = evaluate(
-        name, claim | {"not_tested": None}, getattr(claims, name.lower()), products
-    )
-    return entry["verdict"], {
-        s["name"]: np.array([[*group["values"].values()] for group in s["groups"]])
-        for s in entry["statistics"]
-    }
+    found = judging.entry(SLUG, name, products)
+    return found["verdict"], judging.statistics(found)
 
 
 def dataset(

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import judging
 from goldt2019_setup import (
     ORDER_PARAMETERS,
     ode,
     sweep,
     training,
 )
-from retrograd.claims import Verdict, evaluate
+from retrograd.claims import Verdict
 from retrograd.comparison import rms_deviation
-from retrograd.config import load_paper
 from retrograd.gaussian import Activation, Array
-from retrograd.papers.goldt2019_teacher_student import claims, data, theory
+from retrograd.papers.goldt2019_teacher_student import data, theory
 from retrograd.papers.goldt2019_teacher_student.params import (
     FinalError,
     Training,
@@ -32,15 +32,8 @@ def judge(
     name: str, products: Mapping[str, xr.Dataset]
 ) -> tuple[Verdict, dict[str, Array]]:
     """Verdict and statistics, {name: values}, with groups of seeds as configured."""
-    claim = load_paper("goldt2019_teacher_student", seed=0).claims[name].model_dump()
-    assert set(products) == set(claim["need"])
-    entry = evaluate(
-        name, claim | {"not_tested": None}, getattr(claims, name.lower()), products
-    )
-    return entry["verdict"], {
-        s["name"]: np.array([[*group["values"].values()] for group in s["groups"]])
-        for s in entry["statistics"]
-    }
+    found = judging.entry("goldt2019_teacher_student", name, products)
+    return found["verdict"], judging.statistics(found)
 
 
 def product(

@@ -4,39 +4,28 @@ Products made so that the statistic is known; the thresholds are those of the co
 """
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
-from retrograd.claims import Verdict, evaluate
-from retrograd.config import load_paper
-from retrograd.papers.sandbrink2024_flexible_task_abstractions import claims, data
+import judging
+from retrograd.claims import Verdict
+from retrograd.papers.sandbrink2024_flexible_task_abstractions import data
 from sandbrink_setup import SLUG
 
 REPRODUCED, NOT = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED
 REGIMES = ["flexible", "forgetful"]
 
 
-@cache
-def configured() -> dict[str, Any]:
-    return load_paper(SLUG, seed=0).model_dump()["claims"]
-
-
 def judge(
     name: str, products: Mapping[str, xr.Dataset]
 ) -> tuple[Verdict, dict[str, list[float]]]:
     """Verdict and statistics, {name: values}."""
-    claim = configured()[name]
-    assert set(products) == set(claim["need"])
-    function = getattr(claims, name.lower())
-    entry = evaluate(name, claim | {"not_tested": None}, function, products)
-    return entry["verdict"], {
-        s["name"]: [value for group in s["groups"] for value in group["values"].values()]
-        for s in entry["statistics"]
-    }
+    found = judging.entry(SLUG, name, products)
+    values = judging.statistics(found)
+    return found["verdict"], {name: v.ravel().tolist() for name, v in values.items()}
 
 
 def main(seeds: int = 10, blocks: int = 20, **variables: Any) -> dict[str, xr.Dataset]:

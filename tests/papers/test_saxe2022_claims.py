@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from retrograd.claims import Verdict, evaluate
+import judging
+from retrograd.claims import Verdict
 from retrograd.config import load_paper
 from retrograd.papers.saxe2022_neural_race import claims, data
 from retrograd.papers.saxe2022_neural_race.figures import COLORS
@@ -22,19 +23,9 @@ def judge(
     name: str, products: Mapping[str, xr.Dataset]
 ) -> tuple[Verdict, dict[str, np.ndarray], set[str]]:
     """Verdict, statistics {name: values}, and the names of those that do not hold."""
-    claim = load_paper(SLUG, seed=0).claims[name].model_dump()
-    assert set(products) == set(claim["need"])
-    function = getattr(claims, name.lower())
-    entry = evaluate(name, claim | {"not_tested": None}, function, products)
-    values = {
-        s["name"]: np.array([[*group["values"].values()] for group in s["groups"]], float)
-        for s in entry["statistics"]
-    }
-    return (
-        entry["verdict"],
-        values,
-        {s["name"] for s in entry["statistics"] if not s["holds"]},
-    )
+    found = judging.entry(SLUG, name, products)
+    failing = {s["name"] for s in found["statistics"] if not s["holds"]}
+    return found["verdict"], judging.statistics(found), failing
 
 
 def expect(name: str, products: Mapping[str, xr.Dataset], *failing: str) -> None:

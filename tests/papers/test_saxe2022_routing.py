@@ -14,15 +14,15 @@ from scipy.integrate import solve_ivp
 from retrograd import gated_networks as gdln
 from retrograd.errors import RetrogradError
 from retrograd.linear_networks import orthogonal
-from retrograd.papers.saxe2022_neural_race import data, theory, train
+from retrograd.papers.saxe2022_neural_race import data, reduction, theory, train
 from retrograd.papers.saxe2022_neural_race.params import (
     Decoupled,
     Routing,
     Sharing,
     SmallSteps,
 )
+from retrograd.papers.saxe2022_neural_race.reduction import Course, SubNetwork
 from retrograd.papers.saxe2022_neural_race.routing_networks import RoutingNetworks
-from retrograd.papers.saxe2022_neural_race.theory import Course, SubNetwork
 from saxe2022_setup import CPU, decoupled, network, routed, routing
 
 FIG4: dict[str, Any] = {"M": 7, "K": [4], "h": 64, "epochs": 500, "seeds": 2}
@@ -32,7 +32,7 @@ FIG4: dict[str, Any] = {"M": 7, "K": [4], "h": 64, "epochs": 500, "seeds": 2}
 
 
 def test_the_target_has_the_singular_values_of_the_specification() -> None:
-    s = theory.target_modes()
+    s = reduction.target_modes()
     np.testing.assert_allclose(s, [13.601471, 6.403124, 3, 3], atol=1e-6)
     assert (s**2).sum() == pytest.approx(244)
     assert data.routing_target().shape == (data.N_OUT, data.N_ITEMS)
@@ -295,7 +295,7 @@ def test_the_reduced_equations_are_those_of_the_general_class(
     place = {e: (roots.index(int(e[1:].split(".")[0])), layers[e[0]]) for e in graph.edges}
     B = {edge: b[place[edge]] for edge in graph.edges}
     found = gdln.reduced_descent(B, reduced)
-    expected = theory.reduced_velocity(b, s, subs)
+    expected = reduction.reduced_velocity(b, s, subs)
     # T1's mean over K M pairs of 4 items is a 4 K M-th of the unit of `reduced_velocity`.
     items = data.N_ITEMS * K * M
     for edge in graph.edges:
@@ -308,8 +308,8 @@ def test_the_reduced_equations_are_those_of_the_general_class(
 
 def fig4_flow(epochs: np.ndarray, b_0: float = 0.08) -> np.ndarray:
     network = [SubNetwork.shared_by_all(7, 4)]
-    c = theory.step_constant(0.02)
-    return theory.reduced_flow(b_0, theory.target_modes(), network, c, epochs)
+    c = reduction.step_constant(0.02)
+    return reduction.reduced_flow(b_0, reduction.target_modes(), network, c, epochs)
 
 
 def test_the_flow_conserves_the_difference_of_squares() -> None:
@@ -326,7 +326,7 @@ def test_the_flow_conserves_the_difference_of_squares() -> None:
 
 def test_the_flow_ends_at_the_fixed_point() -> None:
     b = fig4_flow(np.array([1500.0]))[0, 0]
-    s = theory.target_modes()
+    s = reduction.target_modes()
     np.testing.assert_allclose(b.prod(0), s, rtol=1e-6)
     np.testing.assert_allclose(b[1] / b[0], np.sqrt(7), rtol=0.02)
     np.testing.assert_allclose(b[1], (7 * s) ** (1 / 3), rtol=0.01)
@@ -363,11 +363,13 @@ def test_the_theory_must_start_at_the_effective_scale() -> None:
     # "Pitfalls": σ₀/2.5; from σ₀ itself the first drop comes more than twice too early.
     run = routed(**FIG4 | {"record_every": 1, "epochs": 150})
     crossing = data.crossing_epoch(run["loss"].isel(condition=0), 122).mean()
-    network, c = [SubNetwork.shared_by_all(7, 4)], theory.step_constant(0.02)
+    network, c = [SubNetwork.shared_by_all(7, 4)], reduction.step_constant(0.02)
     times = {}
     for b_0 in (0.08, 0.2):
-        b = theory.reduced_map(b_0, theory.target_modes(), network, c, list(range(151)))
-        loss = xr.DataArray(theory.mode_loss(b, 28), {"epoch": range(151)}, ["epoch"])
+        b = reduction.reduced_map(
+            b_0, reduction.target_modes(), network, c, list(range(151))
+        )
+        loss = xr.DataArray(reduction.mode_loss(b, 28), {"epoch": range(151)}, ["epoch"])
         times[b_0] = float(data.crossing_epoch(loss, 122))
     assert times[0.08] == pytest.approx(float(crossing), rel=0.1)
     assert times[0.2] < crossing / 2
@@ -452,10 +454,10 @@ def test_half_times_by_quadrature_are_those_of_the_flow() -> None:
 
 def test_a_lone_network_wins_its_race_and_equals_split_evenly() -> None:
     # Negative control of C14: with nobody more shared, nobody wins.
-    s, c = np.array([3.0]), theory.step_constant(0.05)
-    twins = theory.reduced_map(0.08, s, [SubNetwork.of_degree(4)] * 2, c, [3000])
+    s, c = np.array([3.0]), reduction.step_constant(0.05)
+    twins = reduction.reduced_map(0.08, s, [SubNetwork.of_degree(4)] * 2, c, [3000])
     np.testing.assert_allclose(twins.prod(-2)[0, :, 0] / 3, [0.5, 0.5], rtol=1e-9)
-    lone = theory.reduced_map(0.08, s, [SubNetwork.of_degree(4)], c, [3000])
+    lone = reduction.reduced_map(0.08, s, [SubNetwork.of_degree(4)], c, [3000])
     assert lone.prod() == pytest.approx(3)
 
 

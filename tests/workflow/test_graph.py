@@ -1,12 +1,8 @@
 """The graph, run with the real snakemake in temporary clones at smoke scale."""
 
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import time
 
 import pytest
 
@@ -91,31 +87,6 @@ def test_an_edit_of_train_reaches_what_needs_it_in_one_run(copy: Clone) -> None:
     assert copy.would_run() == set()
 
 
-def test_an_edit_of_a_shared_module_reaches_exactly_its_importers(copy: Clone) -> None:
-    copy.edit("src/retrograd/progress.py", "mininterval=0.5", "mininterval=0.6")
-    planned = copy.would_run()
-    # Progress bars are imported by training and theory, not by sampling.
-    assert {"traj_sgd", "traj_ode", "scm_lin_theory"} <= planned
-    assert planned.isdisjoint({"traj_instance", "nscale_instance", "tail_instance"})
-
-
-def test_a_changed_parameter_reaches_only_what_depends_on_it(copy: Clone) -> None:
-    copy.edit(CONFIG, "layers: [first], init: informed, eta: [0.1, 0.05]}", EDITED)
-    assert copy.would_run() == {"small_eta_theory", "claims"}
-    copy.scale = "laptop"
-    laptop = copy.would_run()
-    copy.edit(CONFIG, EDITED, EDITED.replace("0.04", "0.03"))
-    assert copy.would_run() == laptop
-
-
-EDITED = "layers: [first], init: informed, eta: [0.1, 0.04]}"
-
-
-def test_a_changed_threshold_checks_the_claims_only(copy: Clone) -> None:
-    copy.edit(CONFIG, "{error_ratio: {min: 3.98", "{error_ratio: {min: 3.97")
-    assert copy.would_run() == {"claims"}
-
-
 def test_a_changed_caption_redraws_its_figure_only(copy: Clone) -> None:
     copy.edit(CONFIG, "The data set matters", "The set matters")
     assert copy.would_run() == {"fig6"}
@@ -133,19 +104,7 @@ def test_another_master_seed_gives_other_numbers(finished: Clone, clone: Clone) 
 def test_a_killed_run_just_works_again_and_ends_with_the_same_bytes(
     finished: Clone, clone: Clone
 ) -> None:
-    run = subprocess.Popen(
-        clone.command(),
-        cwd=clone.path,
-        env=clone.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not clone.artifacts() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    clone.killed_run(after=1)
     assert 0 < len(clone.artifacts()) < len(finished.artifacts())
     again = clone.snakemake()
     assert again.returncode == 0, again.stdout + again.stderr

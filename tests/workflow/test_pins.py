@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -153,17 +152,7 @@ def test_no_figure_is_drawn_from_a_flipped_bit_wherever_it_is(
 
 
 def test_two_runs_at_once_both_end_well(reviewer: Clone, author: Clone) -> None:
-    runs = [
-        subprocess.Popen(
-            reviewer.command(*PINNED),
-            cwd=reviewer.path,
-            env=reviewer.environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    runs = [reviewer.started(*PINNED) for _ in range(2)]
     for run in runs:
         _, said = run.communicate(timeout=300)
         assert run.returncode == 0, said

@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -175,19 +173,7 @@ def test_a_pinned_run_keeps_what_it_replaces(co_author: Clone) -> None:
 def test_a_pinned_run_that_is_killed_just_works_again(
     reviewer: Clone, author: Clone
 ) -> None:
-    run = subprocess.Popen(
-        reviewer.command(*PINNED),
-        cwd=reviewer.path,
-        env=reviewer.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while len(reviewer.artifacts()) < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(run.pid, signal.SIGKILL)
-    run.wait()
+    reviewer.killed_run(*PINNED, after=3)
     assert 0 < len(reviewer.artifacts()) < len(author.artifacts())
     assert reviewer.snakemake(*PINNED).returncode == 0
     assert reviewer.artifacts().items() <= author.artifacts().items()
