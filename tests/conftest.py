@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from retrograd import data_table
 from retrograd.arithmetic import fix_instruction_set
 
 fix_instruction_set()  # before anything imports numpy
@@ -28,6 +29,23 @@ SMOKE = (PAPER, "--scale", "smoke")
 @pytest.fixture(autouse=True)
 def at_project_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data folder and no mirror."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    monkeypatch.setattr(data_table, "FOLDER", folder)
+    monkeypatch.delenv(data_table.MIRROR, raising=False)
+    return folder
+
+
+@pytest.fixture
+def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "mirror"
+    monkeypatch.setenv(data_table.MIRROR, str(folder))
+    return folder
 
 
 @dataclass

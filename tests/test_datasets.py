@@ -1,175 +1,20 @@
-"""Real data sets: the table, fetching a file whole and checked, and what the files hold."""
+"""What the files of the data sets hold."""
 
 import gzip
-import hashlib
 import io
 import os
 import tarfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ruamel.yaml import YAML
+from PIL import Image
 
 from conftest import ROOT
-from retrograd import datasets
+from data_folder import list_files, put
+from retrograd import data_table, datasets
 from retrograd.errors import RetrogradError
-
-NOWHERE = "http://127.0.0.1:9/"  # the discard port: refused at once
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty data folder and no mirror."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    monkeypatch.setattr(datasets, "FOLDER", folder)
-    monkeypatch.delenv(datasets.MIRROR, raising=False)
-    return folder
-
-
-@pytest.fixture
-def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "mirror"
-    monkeypatch.setenv(datasets.MIRROR, str(folder))
-    return folder
-
-
-def list_files(
-    data: Path,
-    name: str,
-    files: dict[str, bytes],
-    shapes: dict[str, list[int]] | None = None,
-    address: str = NOWHERE,
-) -> None:
-    """Write a table with one data set of these contents."""
-    row = {
-        "version": "1",
-        "citation": "nobody",
-        "licence": "none",
-        "format": "any",
-        "addresses": [address],
-        "files": {
-            file: {
-                "sha256": hashlib.sha256(content).hexdigest(),
-                "bytes": len(content),
-                "shape": (shapes or {}).get(file, [1]),
-            }
-            for file, content in files.items()
-        },
-    }
-    YAML().dump({name: row}, data / "datasets.yaml")
-
-
-def put(folder: Path, name: str, files: dict[str, bytes]) -> None:
-    (folder / name).mkdir(parents=True, exist_ok=True)
-    for file, content in files.items():
-        (folder / name / file).write_bytes(content)
-
-
-@contextmanager
-def server(content: bytes, promised: int) -> Iterator[str]:
-    """A web server that promises so many bytes of any file, and sends `content`."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(promised))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    http = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=http.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{http.server_port}/"
-    finally:
-        http.shutdown()
-        thread.join()
-        http.server_close()
-
-
-# ---- fetching --------------------------------------------------------------------------
-
-
-def test_a_file_comes_from_the_mirror_and_then_from_the_data_folder(
-    data: Path, mirror: Path
-) -> None:
-    list_files(data, "tiny", {"a": b"abc"})
-    put(mirror, "tiny", {"a": b"abc"})
-    path = datasets.fetch("tiny", "a")
-    assert path == data / "tiny" / "a"
-    assert path.read_bytes() == b"abc"
-    (mirror / "tiny" / "a").unlink()
-    assert datasets.fetch("tiny", "a").read_bytes() == b"abc"
-
-
-def test_a_file_comes_from_its_public_address(data: Path) -> None:
-    with server(b"abc", 3) as address:
-        list_files(data, "tiny", {"a": b"abc"}, address=address)
-        assert datasets.fetch("tiny", "a").read_bytes() == b"abc"
-
-
-def test_the_address_is_asked_if_the_mirror_lacks_the_file(
-    data: Path, mirror: Path
-) -> None:
-    with server(b"abc", 3) as address:
-        list_files(data, "tiny", {"a": b"abc"}, address=address)
-        assert datasets.fetch("tiny", "a").read_bytes() == b"abc"
-
-
-def test_what_cannot_be_had_names_all_that_was_tried_and_the_mend(
-    data: Path, mirror: Path
-) -> None:
-    list_files(data, "tiny", {"a": b"abc"})
-    with pytest.raises(RetrogradError) as raised:
-        datasets.fetch("tiny", "a")
-    text = str(raised.value)
-    for part in (str(mirror / "tiny" / "a"), f"{NOWHERE}a", datasets.MIRROR, "data/tiny"):
-        assert part in text
-
-
-def test_another_content_names_both_digests_and_is_not_kept(
-    data: Path, mirror: Path
-) -> None:
-    list_files(data, "tiny", {"a": b"abc"})
-    put(mirror, "tiny", {"a": b"abd"})
-    with pytest.raises(RetrogradError) as raised:
-        datasets.fetch("tiny", "a")
-    for content in (b"abc", b"abd"):
-        assert hashlib.sha256(content).hexdigest() in str(raised.value)
-    assert list((data / "tiny").iterdir()) == []
-
-
-def test_an_interrupted_download_never_passes_for_whole(data: Path) -> None:
-    with server(b"ab", 3) as address:
-        list_files(data, "tiny", {"a": b"abc"}, address=address)
-        with pytest.raises(RetrogradError, match=r"cannot get a|is not the file"):
-            datasets.fetch("tiny", "a")
-    assert list((data / "tiny").iterdir()) == []
-
-
-def test_a_corrupt_file_in_the_data_folder_is_fetched_anew(
-    data: Path, mirror: Path
-) -> None:
-    list_files(data, "tiny", {"a": b"abc"})
-    put(data, "tiny", {"a": b"ab"})
-    put(mirror, "tiny", {"a": b"abc"})
-    assert datasets.fetch("tiny", "a").read_bytes() == b"abc"
-
-
-def test_an_unknown_data_set_is_refused_with_the_nearest_name(data: Path) -> None:
-    list_files(data, "tiny", {"a": b"abc"})
-    with pytest.raises(RetrogradError, match="unknown data set 'tny'; did you mean 'tiny'"):
-        datasets.fetch("tny", "a")
-
 
 # ---- contents --------------------------------------------------------------------------
 
@@ -211,7 +56,9 @@ def test_a_shape_that_is_not_the_tables_is_refused(data: Path, mirror: Path) -> 
     files, _ = mnist_files(np.random.default_rng(0))
     list_files(data, "mnist", files)
     put(mirror, "mnist", files)
-    with pytest.raises(RetrogradError, match=r"of shape \[5, 2, 3\], where .* says \[1\]"):
+    with pytest.raises(
+        RetrogradError, match=r"of shape \[5, 2, 3\], where .* uint8 of \[1\]"
+    ):
         datasets.mnist()
 
 
@@ -250,17 +97,64 @@ def test_digits_are_all_of_them_once_in_a_fixed_order() -> None:
     assert found.train_y[:10].tolist() != list(range(10))
 
 
-# ---- the table -------------------------------------------------------------------------
+# ---- npz, zip and text -----------------------------------------------------------------
 
 
-def test_the_table_is_whole() -> None:
-    table = datasets.read_table()
-    assert set(table) == {"mnist", "fashion_mnist", "cifar10"}
-    digests = [file.sha256 for row in table.values() for file in row.files.values()]
-    assert len(set(digests)) == 9
-    for row in table.values():
-        assert all(a.startswith("http") and a.endswith("/") for a in row.addresses)
-    assert [name for name, row in table.items() if not row.checked] == ["cifar10"]
+def npz(**arrays: np.ndarray) -> bytes:
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    return packed.getvalue()
+
+
+def test_kmnist_is_read_from_its_npz_files(data: Path, mirror: Path) -> None:
+    rng = np.random.default_rng(0)
+    images, classes = (
+        rng.integers(0, 256, (5, 2, 3), np.uint8),
+        np.arange(5, dtype=np.uint8),
+    )
+    files = {
+        "kmnist-test-imgs.npz": npz(arr_0=images),
+        "kmnist-test-labels.npz": npz(arr_0=classes),
+    }
+    list_files(data, "kmnist", files, dict(zip(files, ([5, 2, 3], [5]), strict=True)))
+    put(mirror, "kmnist", files)
+    x, y = datasets.kmnist_test()
+    np.testing.assert_array_equal(np.rint(x * 255), images.reshape(5, 6))
+    np.testing.assert_array_equal(y, classes)
+
+
+def test_an_npz_of_pickles_is_refused(data: Path, mirror: Path) -> None:
+    files = {"kodak24_gray_u8.npz": npz(images=np.array([{}], object))}
+    list_files(data, "natural_images", files)
+    put(mirror, "natural_images", files)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        datasets.natural_images()
+
+
+def test_a_character_is_known_by_the_path_of_its_drawing(data: Path, mirror: Path) -> None:
+    ink = np.random.default_rng(0).integers(0, 2, (2, 3, 3), np.uint8)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        # Later first: the order of the archive does not count.
+        for i, path in ((1, "B/character03/0409_20.png"), (0, "A/character01/0394_02.png")):
+            drawing = io.BytesIO()
+            Image.fromarray(255 * (1 - ink[i])).convert("1").save(drawing, "png")
+            archive.writestr(f"images_background_small1/{path}", drawing.getvalue())
+    files = {"images_background_small1.zip": packed.getvalue()}
+    list_files(data, "omniglot", files)
+    put(mirror, "omniglot", files)
+    found = datasets.omniglot("small1")
+    np.testing.assert_array_equal(found.ink, ink)
+    assert found.alphabet.tolist() == ["A", "B"]
+    assert found.character.tolist() == [0, 2]
+    assert found.drawer.tolist() == [1, 19]
+
+
+def test_a_corpus_is_its_text(data: Path, mirror: Path) -> None:
+    files = {"verse.txt": "Blätter\n".encode()}
+    list_files(data, "text", files)
+    put(mirror, "text", files)
+    assert datasets.text("verse") == "Blätter\n"
 
 
 def test_git_keeps_the_table_and_ignores_the_data() -> None:
@@ -268,25 +162,53 @@ def test_git_keeps_the_table_and_ignores_the_data() -> None:
     assert lines.index("data/*") < lines.index("!data/datasets.yaml")
 
 
-@pytest.mark.skipif(
-    datasets.MIRROR not in os.environ, reason=f"{datasets.MIRROR} names no mirror"
+# ---- the real files --------------------------------------------------------------------
+
+needs_mirror = pytest.mark.skipif(
+    data_table.MIRROR not in os.environ, reason=f"{data_table.MIRROR} names no mirror"
 )
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real table, and an empty data folder."""
+    table = Path("data", "datasets.yaml").read_bytes()
+    (tmp_path / "datasets.yaml").write_bytes(table)
+    monkeypatch.setattr(data_table, "FOLDER", tmp_path)
+
+
+@needs_mirror
+@pytest.mark.usefixtures("fetched")
 @pytest.mark.parametrize(
     ("name", "mean", "deviation"),
     [("mnist", 0.1307, 0.3081), ("fashion_mnist", 0.2860, 0.3530)],
 )
-def test_real_files_hold_what_is_known_of_them(
-    name: str,
-    mean: float,
-    deviation: float,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_real_images_hold_what_is_known_of_them(
+    name: str, mean: float, deviation: float
 ) -> None:
-    table = Path("data", "datasets.yaml").read_bytes()
-    (tmp_path / "datasets.yaml").write_bytes(table)
-    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
     found = getattr(datasets, name)()
     assert found.train_x.shape == (60000, 784)
     assert found.train_x.mean(dtype=np.float64) == pytest.approx(mean, abs=1e-4)
     assert found.train_x.std(dtype=np.float64) == pytest.approx(deviation, abs=1e-4)
     assert np.bincount(found.test_y).sum() == 10000
+
+
+@needs_mirror
+@pytest.mark.usefixtures("fetched")
+def test_the_other_real_files_hold_what_is_known_of_them() -> None:
+    x, y = datasets.kmnist_test()
+    assert x.mean() == pytest.approx(0.1846, abs=1e-4)
+    assert np.bincount(y).tolist() == [1000] * 10
+    assert datasets.natural_images().shape == (24, 512, 768)
+    drawn = [datasets.omniglot("small1"), datasets.omniglot("small2")]
+    assert [len(part.ink) for part in drawn] == [2720, 3120]
+    assert [np.unique(part.alphabet).size for part in drawn] == [5, 5]
+    characters = {
+        pair
+        for part in drawn
+        for pair in zip(part.alphabet.tolist(), part.character.tolist(), strict=True)
+    }
+    assert len(characters) == 242
+    assert all(np.bincount(part.drawer).size == 20 for part in drawn)
+    for file in data_table.row("text").files:
+        assert len(datasets.text(file.removesuffix(".txt"))) > 500_000

@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         report("list", _list, "papers, figures, claims; what is pinned or stale")
     )
     listed.add_argument("what", nargs="*", metavar="PAPER", help="all papers if none")
+    listed.add_argument("--data", action="store_true", help="data sets and their licences")
     figure = scaled(
         report("figure", _figure, "draw one figure from its pins and verify it")
     )
@@ -90,11 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     make.add_argument("--seed", type=int, default=0, help="master seed (default 0)")
     make.add_argument("--device", default="auto", help="auto, cpu or cuda")
     make.add_argument("--mode", default="build", help="pinned: inputs must be their pins")
+    make.add_argument("--data", default="embedded", help="real: data sets as well")
     make.add_argument("--recipe", help="refuse if code or config now give another one")
     make.add_argument("--log", type=Path, help="what happened goes here as well")
     fetch = add("fetch", _fetch, "place a pinned file (the rules call this)")
     fetch.add_argument("path", help="of a product under results/")
     fetch.add_argument("--log", type=Path, help="what happened goes here as well")
+    download = add("download", _download, "have real data sets, by hash")
+    download.add_argument("what", nargs="*", metavar="NAME", help="all if none")
     add("schemas", _schemas, "write the JSON schemas of the configs")
     add("readme", _readme, "write the README's table and figure")
     return parser
@@ -111,9 +115,11 @@ def _said(options: argparse.Namespace, report: Any, text: Callable[[Any], str]) 
 
 
 def _list(options: argparse.Namespace) -> Said:
-    from retrograd import inventory
+    from retrograd import data_table, inventory
     from retrograd.graph import Graph
 
+    if options.data:
+        return _said(options, data_table.report(options.what), data_table.text)
     graph = Graph.here(papers=options.what or None, scale=options.scale, mode="build")
     return _said(options, inventory.inventory(graph), inventory.text)
 
@@ -124,7 +130,7 @@ def _figure(options: argparse.Namespace) -> Said:
 
     slug, _, name = options.what.partition("/")
     graph = Graph.here(papers=[slug], scale=options.scale, mode="build")
-    check_known(options.what, name, graph.papers[slug].figures, "figure")
+    check_known(options.what, name, graph.figures(slug), "figure")
     (target,) = graph.selected([options.what])
     report = reviewing.figure(graph, target, options.cores)
     return _said(options, report, verification.text)
@@ -180,6 +186,7 @@ def _make(options: argparse.Namespace) -> Said:
             seed=options.seed,
             device=options.device,
             mode=options.mode,
+            data=options.data,
             recipe=options.recipe,
         ),
     )
@@ -210,6 +217,14 @@ def _log(path: Path | None, text: str) -> None:
         path.write_text(f"{text}\n", encoding="utf-8")
     except OSError as error:  # the job's own outcome matters more than its log
         print(f"retrograd: {path}: cannot write the log: {error}", file=sys.stderr)
+
+
+def _download(options: argparse.Namespace) -> Said:
+    from retrograd import data_table
+
+    names = options.what or list(data_table.read_table())
+    paths = [data_table.fetch(n, file) for n in names for file in data_table.row(n).files]
+    return "\n".join(map(str, paths)), True
 
 
 def _schemas(options: argparse.Namespace) -> Said:

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 
-from retrograd import recipes
+from retrograd import data_table, recipes
 from retrograd.arithmetic import Device
 from retrograd.errors import RetrogradError, UsageError, check_known, nearest
 from retrograd.parameters import MasterSeed, Model, Parameters
@@ -22,6 +22,7 @@ from retrograd.parameters import MasterSeed, Model, Parameters
 Scale = Literal["smoke", "laptop", "published"]
 Step = Literal["data", "train", "theory"]
 Mode = Literal["build", "pinned"]
+Data = Literal["embedded", "real"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 CONFIG = Path("config", "config.yaml")
 PAPERS = Path("config", "papers")
@@ -41,6 +42,9 @@ class Product(Model):
     """function of that module; the step's usual one if empty"""
     need: list[str] = []
     """products it reads"""
+    data_sets: list[str] = []
+    """rows of data/datasets.yaml that it reads; without `data: real`, and where they are
+    not at hand, the product is absent, and the claims that need it are not tested"""
     predicts: str = ""
     """of a theory: the simulation with the same variables, dims and coordinates; how far
     the two are apart is reported with the claims and in the captions"""
@@ -128,6 +132,9 @@ class Config(Model):
     """slugs of config/papers/<slug>.yaml, or all"""
     scale: Scale = "laptop"
     """preset of all parameters: smoke (seconds), laptop (minutes), published (GPU)"""
+    data: Data = "embedded"
+    """embedded: only data that ship with the environment or are generated; real: the data
+    sets of data/datasets.yaml as well, as far as they are at hand"""
     seed: MasterSeed = 0
     """master seed: every random number of every paper derives from it"""
     device: Device = "auto"
@@ -253,6 +260,8 @@ def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
     for name, product in paper.products.items():
         path = f"products.{name}"
         check_known(f"{file}: {path}.parameters", product.parameters, sections)
+        for data_set in product.data_sets:
+            check_known(f"{file}: {path}.data_sets", data_set, data_table.read_table())
         check_defined(path, product.step, product.maker)
     for scale, estimates in paper.seconds.items():
         for name in estimates:

@@ -1,56 +1,24 @@
-"""Real data sets: digits, which scikit-learn carries, and those of data/datasets.yaml.
+"""Real data sets, as arrays: digits, which scikit-learn carries, and data/datasets.yaml's.
 
-A file is taken from data/<name>/ if it is there with the right digest; else from the
-folder that the environment variable RETROGRAD_DATA_MIRROR names (laid out <name>/<file>),
-else from its public address. It appears under its name only when whole and checked.
 Nothing is unpickled.
 """
 
 import gzip
-import os
-import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Literal
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from pydantic import Field
-from ruamel.yaml import YAML
 
-from retrograd.errors import RetrogradError, check_known
-from retrograd.parameters import Model
+from retrograd.data_table import fetch, row
+from retrograd.errors import RetrogradError
 
-FOLDER = Path("data")
-MIRROR = "RETROGRAD_DATA_MIRROR"
-Name = Literal["digits", "mnist", "fashion_mnist", "cifar10"]
-TIMEOUT = 30  # seconds without a byte
-
-
-class File(Model):
-    """One file of a data set."""
-
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    bytes: Annotated[int, Field(ge=1)]
-    shape: list[int]
-    """of what it holds"""
-
-
-class DataSet(Model):
-    """One row of data/datasets.yaml."""
-
-    version: str
-    citation: str
-    licence: str
-    format: str
-    addresses: Annotated[list[str], Field(min_length=1)]
-    """public folders that hold the files, in order of preference; each ends in /"""
-    files: Annotated[dict[str, File], Field(min_length=1)]
-    checked: bool = True
-    """whether we have had the files and read them"""
+Name = Literal["digits", "mnist", "fashion_mnist", "cifar10", "cifar100"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +27,7 @@ class Labelled:
 
     Attributes:
         train_x: float32 in [0, 1], (image, pixel).
-        train_y: int64 classes 0 to 9, (image,).
+        train_y: int64 classes from 0, (image,).
         test_x: as train_x.
         test_y: as train_y.
     """
@@ -98,12 +66,14 @@ def fashion_mnist() -> Labelled:
 
 def cifar10() -> Labelled:
     """CIFAR-10, 3 × 32 × 32: 50000 training and 10000 test images."""
-    path = fetch("cifar10", "cifar-10-binary.tar.gz")
-    with tarfile.open(path, "r:gz") as archive:
-        parts = {name: _records(archive, name) for name in _CIFAR10_PARTS}
-    train = np.concatenate([parts[name] for name in _CIFAR10_PARTS[:-1]])
-    test = parts[_CIFAR10_PARTS[-1]]
-    return Labelled(*_split(train), *_split(test))
+    batches = [f"cifar-10-batches-bin/data_batch_{i}.bin" for i in range(1, 6)]
+    return _cifar("cifar10", batches, "cifar-10-batches-bin/test_batch.bin", labels=1)
+
+
+def cifar100() -> Labelled:
+    """CIFAR-100, 3 × 32 × 32: 50000 training and 10000 test images of 100 fine classes."""
+    parts = [f"cifar-100-binary/{part}.bin" for part in ("train", "test")]
+    return _cifar("cifar100", parts[:1], parts[1], labels=2)
 
 
 def named(name: Name) -> Labelled:
@@ -116,86 +86,66 @@ _BY_NAME: dict[Name, Callable[[], Labelled]] = {
     "mnist": mnist,
     "fashion_mnist": fashion_mnist,
     "cifar10": cifar10,
+    "cifar100": cifar100,
 }
 
 
-def fetch(name: str, file: str) -> Path:
-    """Have a file of a data set, and give its path.
+def kmnist_test() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The test set of Kuzushiji-MNIST, 28 × 28: 10000 images and their classes."""
+    images, labels = (
+        _npz("kmnist", f"kmnist-test-{kind}.npz") for kind in ("imgs", "labels")
+    )
+    return _pixels(images), _classes(labels)
 
-    Raises:
-        RetrogradError: no source has it, or one has another content; says what was tried
-            and the mend.
+
+def natural_images() -> NDArray[np.float32]:
+    """24 photographs, luminance in [0, 1], (image, row, column) = (24, 512, 768)."""
+    images = _npz("natural_images", "kodak24_gray_u8.npz", "images")
+    return images.astype(np.float32) / np.float32(255)
+
+
+@dataclass(frozen=True)
+class Characters:
+    """Drawings of handwritten characters.
+
+    Attributes:
+        ink: 1 where there is ink, else 0; uint8, (image, 105, 105).
+        alphabet: its name, (image,).
+        character: number within the alphabet from 0, int64, (image,).
+        drawer: from 0, int64, (image,).
     """
-    table = read_table()
-    check_known(str(_table_path()), name, table, "data set")
-    entry = table[name].files[file]
-    tried = []
-    pooch.get_logger().setLevel("WARNING")
-    for source, downloader in _sources(name, file, table[name].addresses):
-        try:
-            found = pooch.retrieve(
-                source,
-                known_hash=f"sha256:{entry.sha256}",
-                fname=file,
-                path=FOLDER / name,
-                downloader=downloader,
-            )
-        except ValueError as error:  # its message names both digests
-            raise RetrogradError(
-                f"data set {name}: {source} is not the file of data/datasets.yaml: {error} "
-                "Get it from elsewhere, or mend the table if the data set has a new version"
-            ) from error
-        except OSError as error:
-            tried.append(f"{source} ({_first_line(error)})")
-        else:
-            return Path(found)
-    raise RetrogradError(
-        f"data set {name}: cannot get {file} ({entry.bytes / 1e6:.1f} MB); tried "
-        f"{'; '.join(tried)}. Put it into {FOLDER / name}/, or into {name}/ of a folder "
-        f"that the environment variable {MIRROR} names, or give this machine a network"
+
+    ink: NDArray[np.uint8]
+    alphabet: NDArray[np.str_]
+    character: NDArray[np.int64]
+    drawer: NDArray[np.int64]
+
+
+def omniglot(part: Literal["small1", "small2"]) -> Characters:
+    """One of the two small background sets of Omniglot: 5 alphabets, 20 drawers.
+
+    The two share two alphabets. Images come in the order of their paths.
+    """
+    from PIL import Image
+
+    with zipfile.ZipFile(fetch("omniglot", f"images_background_{part}.zip")) as archive:
+        paths = sorted(name for name in archive.namelist() if name.endswith(".png"))
+        drawings = [np.array(Image.open(BytesIO(archive.read(path)))) for path in paths]
+    names = [PurePosixPath(path).parts[-3:] for path in paths]
+    return Characters(
+        ink=1 - np.array(drawings, np.uint8),
+        alphabet=np.array([alphabet for alphabet, _, _ in names]),
+        character=np.array([int(n.removeprefix("character")) - 1 for _, n, _ in names]),
+        drawer=np.array([int(PurePosixPath(n).stem.split("_")[1]) - 1 for *_, n in names]),
     )
 
 
-def read_table() -> dict[str, DataSet]:
-    """The data sets of data/datasets.yaml, by name."""
-    rows = YAML(typ="safe", pure=True).load(_table_path())
-    return {name: DataSet.model_validate(row) for name, row in rows.items()}
+def text(corpus: str) -> str:
+    """A corpus of plain text, by the name of its file without .txt."""
+    return fetch("text", f"{corpus}.txt").read_text(encoding="utf-8")
 
 
 # ---- how -------------------------------------------------------------------------------
-
-_CIFAR10_PARTS = [
-    f"cifar-10-batches-bin/{part}.bin"
-    for part in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch")
-]
-
-Downloader = Callable[[str, Any, Any], None]
-
-
-def _table_path() -> Path:
-    return FOLDER / "datasets.yaml"
-
-
-def _sources(
-    name: str, file: str, addresses: list[str]
-) -> Iterator[tuple[str, Downloader]]:
-    """Where a file may be, and how it is had from there: the mirror, then the addresses."""
-    mirror = os.environ.get(MIRROR)
-    if mirror:
-        yield str(Path(mirror, name, file)), _copy
-    for address in addresses:
-        yield address + file, pooch.HTTPDownloader(progressbar=False, timeout=TIMEOUT)
-
-
-def _copy(source: str, target: Any, _: Any) -> None:
-    shutil.copyfile(source, target)
-
-
-def _first_line(error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    text: str = str(error).partition("\n")[0]
-    return text[:120] or type(error).__name__
 
 
 def _mnist_like(name: str) -> Labelled:
@@ -214,27 +164,47 @@ def _idx(name: str, file: str) -> NDArray[np.uint8]:
     content = gzip.decompress(fetch(name, file).read_bytes())
     axes = content[3]
     shape = np.frombuffer(content, ">u4", count=axes, offset=4).tolist()
-    expected = read_table()[name].files[file].shape
-    if content[:3] != b"\0\0\x08" or shape != expected:
+    if content[:3] != b"\0\0\x08":
+        raise RetrogradError(f"data set {name}: {file} is no IDX file of uint8")
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    _check_shape(name, file, values)
+    return values
+
+
+def _npz(name: str, file: str, array: str = "arr_0") -> NDArray[np.uint8]:
+    with np.load(fetch(name, file), allow_pickle=False) as arrays:
+        values: NDArray[np.uint8] = arrays[array]
+    _check_shape(name, file, values)
+    return values
+
+
+def _check_shape(name: str, file: str, values: NDArray[np.uint8]) -> None:
+    expected = row(name).files[file].shape
+    if values.dtype != np.uint8 or list(values.shape) != expected:
         raise RetrogradError(
-            f"{FOLDER / name / file}: holds uint8 of shape {shape}, where "
-            f"data/datasets.yaml says {expected}; mend the table"
+            f"data set {name}: {file} holds {values.dtype} of shape {list(values.shape)}, "
+            f"where data/datasets.yaml says uint8 of {expected}; mend the table"
         )
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _records(archive: tarfile.TarFile, name: str) -> NDArray[np.uint8]:
-    """Records of CIFAR-10, (image, 1 + 3072): the class, then the pixels."""
-    member = archive.extractfile(name)
+def _cifar(name: str, train: list[str], test: str, labels: int) -> Labelled:
+    """Records of so many labels, of which the last counts, and 3072 pixels each."""
+    (file,) = row(name).files
+    with tarfile.open(fetch(name, file), "r:gz") as archive:
+        parts = [_records(archive, part, labels) for part in (*train, test)]
+    found = [np.concatenate(parts[:-1]), parts[-1]]
+    (train_x, train_y), (test_x, test_y) = (
+        (_pixels(records[:, labels:]), _classes(records[:, labels - 1]))
+        for records in found
+    )
+    return Labelled(train_x, train_y, test_x, test_y)
+
+
+def _records(archive: tarfile.TarFile, part: str, labels: int) -> NDArray[np.uint8]:
+    member = archive.extractfile(part)
     if member is None:
-        raise RetrogradError(f"{archive.name!r}: {name} in it is no file")
-    return np.frombuffer(member.read(), np.uint8).reshape(-1, 1 + 3 * 32 * 32)
-
-
-def _split(
-    records: NDArray[np.uint8],
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    return _pixels(records[:, 1:]), _classes(records[:, 0])
+        raise RetrogradError(f"{archive.name!r}: {part} in it is no file")
+    return np.frombuffer(member.read(), np.uint8).reshape(-1, labels + 3 * 32 * 32)
 
 
 def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:

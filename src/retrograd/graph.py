@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
-from retrograd import pins, recipes
+from retrograd import data_table, pins, recipes
 from retrograd.arithmetic import wants_cuda
 from retrograd.artifacts import FIGURE_FORMATS, RESULTS, Artifact, Kind, product_path
 from retrograd.config import (
@@ -39,6 +39,7 @@ class Graph:
         self.config = config
         self.papers = papers
         self._recipes: dict[Artifact, str] = {}
+        self._data: dict[str, bool] = {}
 
     @classmethod
     def load(cls, data: Mapping[str, Any], source: str = str(CONFIG)) -> "Graph":
@@ -78,14 +79,18 @@ class Graph:
 
     def artifacts(self, slug: str, scale: Scale) -> list[Artifact]:
         """Everything that is made of a paper at a scale."""
-        paper = self.papers[slug]
-        check_known(f"config/papers/{slug}.yaml: scales", scale, paper.scales, "scale")
-        products = self._products_at(paper, scale)
+        scales = self.papers[slug].scales
+        check_known(f"config/papers/{slug}.yaml: scales", scale, scales, "scale")
         return [
-            *(Artifact("product", slug, scale, name) for name in products),
-            *(Artifact("figure", slug, scale, name) for name in paper.figures),
+            *(Artifact("product", slug, scale, p) for p in self._products_at(slug, scale)),
+            *(Artifact("figure", slug, scale, name) for name in self.figures(slug)),
             Artifact("claims", slug, scale),
         ]
+
+    def figures(self, slug: str) -> list[str]:
+        """The figures of a paper, as far as the data that they need can be had."""
+        figures = self.papers[slug].figures.items()
+        return [name for name, f in figures if not self._lacking(slug, f.need)]
 
     def needed(self, targets: Iterable[Artifact]) -> list[Artifact]:
         """The targets and all they are made from; inputs before what needs them."""
@@ -160,18 +165,42 @@ class Graph:
     def _check_target(self, target: str, parts: tuple[str, ...]) -> None:
         slug, scale, kind, name = (*parts, *[""] * 4)[:4]
         check_known(target, slug, self.papers, "paper")
-        paper = self.papers[slug]
-        check_known(target, scale, paper.scales, "scale")
+        check_known(target, scale, self.papers[slug].scales, "scale")
         files = {
-            "products": [f"{p}.nc" for p in self._products_at(paper, scale)],
-            "figures": [f"{f}.{e}" for f in paper.figures for e in FIGURE_FORMATS],
+            "products": [f"{p}.nc" for p in self._products_at(slug, scale)],
+            "figures": [f"{f}.{e}" for f in self.figures(slug) for e in FIGURE_FORMATS],
         }
         check_known(target, kind, [*files, "claims.json"], "output")
         if kind in files:
             check_known(target, name, files[kind], kind.removesuffix("s"))
 
-    def _products_at(self, paper: Paper[Any], scale: Any) -> list[str]:
-        return [p for p in paper.products if paper.parameters(p, scale) is not None]
+    def _products_at(self, slug: str, scale: Any) -> list[str]:
+        paper = self.papers[slug]
+        there = [p for p in paper.products if paper.parameters(p, scale) is not None]
+        return [p for p in there if not self._lacking(slug, [p])]
+
+    def _lacking(self, slug: str, products: Iterable[str]) -> str:
+        """Why some of these products cannot be made for want of data sets, or nothing."""
+        known = self.papers[slug].products
+        for name in products:
+            lacking = self._missing(known[name].data_sets)
+            if lacking := lacking or self._lacking(slug, known[name].need):
+                return lacking
+        return ""
+
+    def _missing(self, data_sets: Sequence[str]) -> str:
+        if data_sets and self.config.data == "embedded":
+            return f"on real data ({', '.join(data_sets)}): set data: real"
+        if self.config.mode == "pinned":
+            return ""
+        missing = [name for name in data_sets if not self._at_hand(name)]
+        names = ", ".join(missing)
+        return f"{names} not at hand: retrograd download {' '.join(missing)}" * bool(names)
+
+    def _at_hand(self, data_set: str) -> bool:
+        if data_set not in self._data:
+            self._data[data_set] = data_table.at_hand(data_set)
+        return self._data[data_set]
 
     # ---- one file: what it is read from, what it is made with, what makes it stale ----
 
@@ -190,12 +219,12 @@ class Graph:
             return spec.figures[name].need
         wanted = {need for claim in spec.claims.values() for need in claim.need}
         wanted |= {name for pair in self.pairs(paper, scale) for name in pair}
-        return [p for p in self._products_at(spec, scale) if p in wanted]
+        return [p for p in self._products_at(paper, scale) if p in wanted]
 
     def pairs(self, paper: str, scale: Any) -> list[tuple[str, str]]:
         """Simulations and the theories that predict them, as far as a scale has both."""
         spec = self.papers[paper]
-        there = self._products_at(spec, scale)
+        there = self._products_at(paper, scale)
         predicted = {name: spec.products[name].predicts for name in there}
         return [(sim, name) for name, sim in predicted.items() if sim in there]
 
@@ -209,7 +238,7 @@ class Graph:
             return asked | {"caption": spec.figures[name].caption, "pairs": pairs}
         if kind == "claims":
             pairs = self.pairs(paper, scale)
-            return asked | {"claims": self._claims_at(spec, scale), "pairs": pairs}
+            return asked | {"claims": self._claims_at(paper, scale), "pairs": pairs}
         product, parameters = spec.products[name], spec.parameters(name, scale)
         assert parameters is not None, "targets and needs were checked"
         return asked | {
@@ -218,13 +247,18 @@ class Graph:
             "parameters": parameters.model_dump(mode="json"),
         }
 
-    def _claims_at(self, spec: Paper[Any], scale: Any) -> dict[str, Any]:
-        there = self._products_at(spec, scale)
+    def _claims_at(self, slug: str, scale: Any) -> dict[str, Any]:
+        spec, there = self.papers[slug], self._products_at(slug, scale)
+
+        def reason(name: str, need: list[str]) -> str | None:
+            given = spec.reason_not_tested(name, scale)
+            return given or self._lacking(slug, need) or None
+
         return {
             name: claim.model_dump(mode="json")
             | {
                 "need": [need for need in claim.need if need in there],
-                "not_tested": spec.reason_not_tested(name, scale),
+                "not_tested": reason(name, claim.need),
             }
             for name, claim in spec.claims.items()
         }

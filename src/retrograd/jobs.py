@@ -9,7 +9,7 @@ from typing import Any
 from retrograd import records
 from retrograd.arithmetic import Device, torch_device
 from retrograd.artifacts import Artifact, Kind
-from retrograd.config import Mode
+from retrograd.config import Data, Mode
 from retrograd.errors import RetrogradError
 from retrograd.files import md5
 from retrograd.graph import Graph
@@ -28,6 +28,7 @@ def run(
     seed: int,
     device: Device,
     mode: Mode = "build",
+    data: Data = "embedded",
     recipe: str | None = None,
 ) -> str:
     """Make a product, a figure or the claims, at their places under results/.
@@ -40,6 +41,7 @@ def run(
         seed: master seed.
         device: what a training may run on.
         mode: pinned if the inputs must be their pins.
+        data: whether the graph has products of real data sets.
         recipe: the recipe that the graph planned with, if it did.
 
     Returns:
@@ -51,7 +53,7 @@ def run(
     """
     started = time.monotonic()
     asked = {"papers": [paper], "scale": scale, "seed": seed, "device": device}
-    plan = Graph.load(asked | {"mode": mode}, "the command line")
+    plan = Graph.load(asked | {"mode": mode, "data": data}, "the command line")
     artifact = Artifact(kind, paper, scale, name)
     plan.check_targets(artifact.paths)
     planned = plan.recipe(*artifact)

@@ -24,7 +24,7 @@ def figure(graph: Graph, target: Artifact, cores: int | None = None) -> dict[str
     command += ["--cores", str(cores or os.cpu_count() or 1), target.paths[0]]
     # One paper's config alone: reading them all takes as long as drawing.
     command += ["--config", f"papers={json.dumps([target.paper])}"]
-    command += [f"scale={graph.config.scale}", f"seed={graph.config.seed}"]
+    command += [f"{key}={getattr(graph.config, key)}" for key in ("scale", "seed", "data")]
     run = subprocess.run(command, capture_output=True, text=True)
     if run.returncode:
         lines = (run.stderr + run.stdout).splitlines()

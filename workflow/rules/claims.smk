@@ -19,4 +19,4 @@ rule claims:
     shell:
         "retrograd make claims {wildcards.paper} {wildcards.scale}"
         " --seed {params.seed} --recipe {params.recipe} --log {log:q} --mode "
-        + graph.config.mode
+        + f"{graph.config.mode} --data {graph.config.data}"

@@ -20,4 +20,4 @@ rule figure:
     shell:
         "retrograd make figure {wildcards.paper} {wildcards.scale} {wildcards.figure}"
         " --seed {params.seed} --recipe {params.recipe} --log {log:q} --mode "
-        + graph.config.mode
+        + f"{graph.config.mode} --data {graph.config.data}"

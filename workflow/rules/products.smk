@@ -23,4 +23,5 @@ rule product:
         "{wildcards.paper} ({wildcards.scale}): product {wildcards.product}"
     shell:
         "retrograd make product {wildcards.paper} {wildcards.scale} {wildcards.product}"
-        " --seed {params.seed} --device {params.device} --recipe {params.recipe} --log {log:q}"
+        " --seed {params.seed} --device {params.device} --recipe {params.recipe} --log {log:q} --data "
+        + graph.config.data
