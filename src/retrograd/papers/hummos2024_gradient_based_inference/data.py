@@ -10,6 +10,8 @@ from retrograd.papers.hummos2024_gradient_based_inference import toy
 from retrograd.papers.hummos2024_gradient_based_inference.params import Toy
 from retrograd.products import variable
 
+KINDS = ("gbi", "lstm")  # networks trained with the task as input, and without it
+
 
 def float32(dims: tuple[str, ...], values: ArrayLike, long_name: str) -> xr.Variable:
     """A variable in single precision."""

@@ -36,6 +36,13 @@ def training_stream(params: Toy, run: int) -> Stream:
     return _observed(params, switching(params, params.blocks, rng), rng)
 
 
+def random_labels(params: Toy, run: int, observed: Stream) -> Integers:
+    """A task per block that has nothing to do with the block's own, (step,)."""
+    rng = stream(params.seed, run, "random labels")
+    curriculum = observed.curriculum
+    return np.repeat(rng.integers(TASKS, size=params.blocks), curriculum.lengths)
+
+
 def new_stream(params: Toy, run: int) -> Stream:
     """The end of another such stream, `new_steps` long, for one-step inference."""
     rng = stream(params.seed, run, "new toy stream")

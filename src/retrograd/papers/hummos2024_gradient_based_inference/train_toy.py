@@ -2,8 +2,9 @@
 
     u_t = [x_t; z_t+1] W_in + b_in, LSTM, x̂_t+1 = h_t · W_out + b_out
 
-z belongs to the target of a prediction. Members are kinds × seeds: `gbi` gets z in
-training, `lstm` gets zeros. Both kinds of a seed see the same stream and start equal.
+z belongs to the target of a prediction. Members are kinds × seeds: in training `gbi` gets
+the task as z, `lstm` gets zeros, and `random labels` gets a task drawn anew for every block.
+All kinds of a seed see the same stream and start equal.
 Members advance in one tensor program; by rounding alone, their numbers may depend on how
 many there are.
 """
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from retrograd import progress
-from retrograd.papers.hummos2024_gradient_based_inference import lstm, toy
+from retrograd.papers.hummos2024_gradient_based_inference import data, lstm, toy
 from retrograd.papers.hummos2024_gradient_based_inference.data import (
     evidence_coordinates,
     float32,
@@ -31,13 +32,14 @@ from retrograd.randomness import stream
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
-KINDS = ("gbi", "lstm")
 # How Z is found at test time: which kind of network, and how its Z moves.
+KINDS = (*data.KINDS, "random labels")
 INFERENCES = {
     "gbi": ("gbi", "linear"),
     "gbi, softmax Z": ("gbi", "softmax"),
     "lstm": ("lstm", "none"),
     "lstm, Z optimised": ("lstm", "linear"),
+    "random labels": ("random labels", "linear"),
 }
 CURVE = 100  # points of the training curve
 AT_END = 10  # last steps of a test stream, over which Z is averaged
@@ -146,7 +148,7 @@ class Networks:
         self._adam = lstm.Adam(self.weights, params.rate)
         self._members = [f"{k}, seed {s}" for k in KINDS for s in range(params.seeds)]
         self._inputs, self._x = (
-            torch.from_numpy(a).to(device) for a in _padded_inputs(streams)
+            torch.from_numpy(a).to(device) for a in _padded_inputs(params, streams)
         )
 
     def advance(self) -> tuple[Tensor, Tensor]:
@@ -166,7 +168,7 @@ class Networks:
 
 
 def _padded_inputs(
-    streams: Sequence[toy.Stream],
+    params: Toy, streams: Sequence[toy.Stream]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """[x_t; z_t+1] of all members (member, step, 1 + K), and x (member, step).
 
@@ -174,16 +176,23 @@ def _padded_inputs(
     run does after its own end is not looked at.
     """
     longest = max(len(s.x) for s in streams)
-    x, task = (
-        np.stack([np.pad(a, (0, longest - len(a)), mode="edge") for a in arrays])
-        for arrays in ([s.x for s in streams], [s.task for s in streams])
+
+    def together(arrays: Sequence[Array] | Sequence[Integers]) -> Array:
+        return np.stack([np.pad(a, (0, longest - len(a)), mode="edge") for a in arrays])
+
+    labels = [toy.random_labels(params, run, s) for run, s in enumerate(streams)]
+    one_hot = np.eye(toy.TASKS)
+    own, random = (
+        one_hot[together(tasks)[:, 1:]] for tasks in ([s.task for s in streams], labels)
     )
-    z = np.eye(toy.TASKS)[task[:, 1:]]
+    x = together([s.x for s in streams])
     inputs = [
-        np.concatenate([x[:, :-1, None], given * z], axis=-1) for given in (1.0, 0.0)
+        np.concatenate([x[:, :-1, None], z], axis=-1) for z in (own, 0 * own, random)
     ]
-    both = np.concatenate([x] * len(KINDS))
-    return np.concatenate(inputs).astype(np.float32), both.astype(np.float32)
+    return (
+        np.concatenate(inputs).astype(np.float32),
+        np.concatenate([x] * len(KINDS)).astype(np.float32),
+    )
 
 
 def train(params: Toy, streams: Sequence[toy.Stream], device: torch.device) -> History:
@@ -262,10 +271,8 @@ def follow(params: Toy, weights: Weights, x: NDArray[np.float64]) -> Followed:
         run, d_prediction = _window_loss(own, seen[:, t - w : t + 1], Z)
         gradient = z_gradient(own, run, d_prediction / w)
         records.append((run.prediction[:, -1], Z, -gradient))
-        force = gradient + params.penalty * (Z - START)
-        through = Z * (force - (Z * force).sum(-1, keepdim=True))
-        zeta = zeta - params.eta_softmax * through
-        moved = torch.where(softmax, zeta.softmax(-1), Z - params.eta * force)
+        linear, zeta = updated(params, Z, zeta, gradient)
+        moved = torch.where(softmax, zeta.softmax(-1), linear)
         Z = torch.where(none, Z, moved)
     shape = (len(rules), params.seeds)
     return Followed(
@@ -274,6 +281,18 @@ def follow(params: Toy, weights: Weights, x: NDArray[np.float64]) -> Followed:
             for parts in zip(*records, strict=True)
         )
     )
+
+
+def updated(
+    params: Toy, Z: Tensor, zeta: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A step of descent on Z itself, and one on ζ where Z = softmax(ζ).
+
+    The penalty λ/2 |Z − 1/K|² belongs to the loss.
+    """
+    force = gradient + params.penalty * (Z - START)
+    through = Z * (force - (Z * force).sum(-1, keepdim=True))
+    return Z - params.eta * force, zeta - params.eta_softmax * through
 
 
 def _window_loss(weights: Weights, x: Tensor, Z: Tensor) -> tuple[Pass, Tensor]:
@@ -467,11 +486,10 @@ def _evidence(params: Toy, weights: Weights) -> dict[str, xr.Variable]:
             for s in streams
         ]
     )
-    names = {"gbi": "", "lstm": "control_"}
     found = {}
     probe_scores, stream_scores = (one_step(weights, x) for x in (probed, windows))
-    for i, kind in enumerate(KINDS):
-        prefix = names[kind]
+    for kind, prefix in (("gbi", ""), ("lstm", "control_")):
+        i = KINDS.index(kind)
         at_probes = _difference(params, probe_scores[i]).reshape(
             params.seeds, -1, len(values)
         )
