@@ -1,4 +1,4 @@
-"""What the products of all three experiments share: their coordinates and bulk variables."""
+"""What the products of all three experiments share: coordinates and bulk variables."""
 
 from collections.abc import Mapping
 
@@ -21,8 +21,7 @@ def float32(dims: tuple[str, ...], values: ArrayLike, long_name: str) -> xr.Vari
 def indices(counts: Mapping[str, tuple[int, str]]) -> dict[str, xr.Variable]:
     """Coordinates 0, 1, ... of dimensions, from their sizes and what they count."""
     return {
-        name: variable(name, np.arange(size), text)
-        for name, (size, text) in counts.items()
+        name: variable(name, np.arange(size), text) for name, (size, text) in counts.items()
     }
 
 

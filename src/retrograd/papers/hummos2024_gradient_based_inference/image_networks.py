@@ -171,7 +171,9 @@ def train(
         RetrogradError: a run diverged; names it and the step.
     """
     device = given.device
-    x, y = (torch.from_numpy(a).to(device) for a in (sets.known.train_x, sets.known.train_y))
+    x, y = (
+        torch.from_numpy(a).to(device) for a in (sets.known.train_x, sets.known.train_y)
+    )
     one_hot = torch.nn.functional.one_hot(y).float()
     adam = lstm.Adam(weights, params.rate)
     losses = []

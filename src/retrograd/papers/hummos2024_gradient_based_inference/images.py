@@ -91,7 +91,7 @@ def auc(inside: Array, outside: Array) -> float:
 
 
 def roc(inside: Array, outside: Array) -> Array:
-    """True positives at the false positives RATES, where inside images are the positives."""
+    """True positives at the false positives RATES; inside images are the positives."""
     above = np.sort(outside)[::-1]
     allowed = np.floor(RATES * len(above)).astype(int)
     # As many outside images pass as are allowed: those above the next one's score.

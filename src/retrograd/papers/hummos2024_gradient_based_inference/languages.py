@@ -75,7 +75,7 @@ def vocabulary(texts: Sequence[Sequence[str]], size: int) -> dict[str, int]:
     return {word: i for i, word in enumerate([UNKNOWN, *ranked])}
 
 
-def windows(corpus: Integers, length: int, starts: Integers) -> Integers:
+def windows(corpus: Integers, length: int, starts: Array) -> Integers:
     """Windows of `length` + 1 tokens, whose starts are given as fractions in [0, 1).
 
     Returns:
@@ -96,11 +96,13 @@ def _words(params: Language, name: str) -> list[str]:
 def _split(
     name: str, words: list[str], train: int, test: int
 ) -> tuple[list[str], list[str]]:
-    """The first `train` words and the `test` after them, or the last ones of a short text."""
+    """The first `train` words and the `test` after them, or the last of a short text."""
     if len(words) < train + test:
         train = len(words) - test
     if train <= test // 10:
-        raise RetrogradError(f"{name}: {len(words)} tokens are too few for {test} in a test")
+        raise RetrogradError(
+            f"{name}: {len(words)} tokens are too few for {test} in a test"
+        )
     return words[:train], words[train : train + test]
 
 
@@ -114,7 +116,7 @@ WORDS = {"noun": 90, "verb": 50, "adjective": 40, "adverb": 12, "preposition": 8
 TOPICS = 5
 ORDERS = ("SVO", "SOV", "VSO")  # in turn, so that any three languages have them all
 ARTICLES = ("the", "a", "that")
-CONCENTRATION = 1.0  # of the mixture of topics: small, so that few topics dominate
+CONCENTRATION = 1.0  # of the mixture of topics
 
 
 class Grammar:
@@ -196,7 +198,7 @@ class Lexicon:
         return list(found)
 
     def topic(self, kind: str, topic: int) -> tuple[list[str], Array]:
-        """Words in the order of their frequency in a topic, and the cumulative frequency."""
+        """Words in the order of their frequency in a topic, and its cumulative sum."""
         order = self._orders[kind][topic]
         words = self._by_kind[kind]
         return [words[i] for i in order], self._zipf[kind]

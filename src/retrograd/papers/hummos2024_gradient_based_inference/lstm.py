@@ -47,7 +47,9 @@ def forward(inputs: Tensor, W_h: Tensor) -> Trace:
     """
     H = W_h.shape[1]
     hidden: list[Tensor] = []
-    gates, cell, squashed = [], [], []
+    gates: list[Tensor] = []
+    cell: list[Tensor] = []
+    squashed: list[Tensor] = []
     for a in inputs:
         a = torch.baddbmm(a, hidden[-1], W_h) if hidden else a.clone()
         a[..., : 3 * H].sigmoid_()

@@ -1,4 +1,4 @@
-"""Parameters of Hummos et al. 2024. Errors are squared errors, losses of words are in nats."""
+"""Parameters of Hummos et al. 2024. Losses of words are in nats, others squared errors."""
 
 from typing import Annotated, Literal, Self
 
@@ -64,7 +64,7 @@ class Toy(SampledParameters):
     """probe values"""
     probe_range: tuple[float, float] = (-0.2, 1.2)
     """first and last probe value"""
-    new_steps: Size = 400
+    new_steps: Size = 260
     """length of the stream for one-step inference"""
     hazard: Annotated[float, Field(gt=0, lt=1)] = 1 / 48
     """probability of a switch per step that the Bayesian observer assumes (h)"""
@@ -75,8 +75,8 @@ class Toy(SampledParameters):
     def _fits(self) -> Self:
         if self.block_min < self.dropped:
             raise ValueError("dropped must be at most block_min")
-        if self.block_min <= self.window or self.switch_steps <= self.window:
-            raise ValueError("window must be less than block_min and switch_steps")
+        if self.block_min < self.window or self.switch_steps <= self.window:
+            raise ValueError("window must be at most block_min and less than switch_steps")
         if not self.window < self.test_steps > self.test_from >= self.window:
             raise ValueError("test_from must lie between window and test_steps")
         if not set(self.mu) <= set(self.test_means):
@@ -97,8 +97,8 @@ class Identities(SampledParameters):
     """standard deviation of the noise"""
 
 
-ImageSet = Literal["digits", "mnist"]
-OutsideSet = Literal["photographs", "fashion_mnist"]
+ImageSet = Literal["digits", "mnist", "cifar100"]
+OutsideSet = Literal["photographs", "fashion_mnist", "cifar10"]
 
 
 class Autoencoder(Parameters):
@@ -114,9 +114,10 @@ class Images(SampledParameters):
     """Class-conditioned autoencoders, and classifiers that share their encoder."""
 
     images: ImageSet
-    """digits come with scikit-learn; mnist is fetched"""
+    """digits come with scikit-learn; the others are fetched"""
     outside: OutsideSet
-    """out of distribution: patches of scikit-learn's photographs, or fashion_mnist"""
+    """out of distribution: patches of scikit-learn's photographs as large as
+    a digit, or images of other things, which are fetched"""
     H: Size
     """hidden units of encoder and decoder, each"""
     autoencoders: Annotated[dict[str, Autoencoder], Field(min_length=1)]
@@ -211,13 +212,14 @@ class Experiment(Parameters):
     identities: Identities | None = None
     """the exact cases"""
     image: Images | None = None
-    """inference and out-of-distribution detection, on digits that are at hand"""
-    image_sweep: Images | None = None
-    """widths of the code, on the same"""
+    """inference and out-of-distribution detection, also widths of the code, on
+    digits that are at hand"""
     image_real: Images | None = None
     """inference and out-of-distribution detection, on MNIST"""
     image_real_sweep: Images | None = None
     """widths of the code, on MNIST"""
+    image_cifar: Images | None = None
+    """inference, on CIFAR-100"""
     language: Language | None = None
     """ten generated languages"""
     language_real: Language | None = None

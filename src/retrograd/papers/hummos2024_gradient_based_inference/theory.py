@@ -77,7 +77,9 @@ def log_likelihood(m: Array, c: Array, x: Array, z: Array, sigma: float) -> Arra
     """log N(x; x̂(z), σ² I), (...)."""
     rest = x - decoded(m, c, z)
     D = rest.shape[-1]
-    found: Array = -(rest**2).sum(-1) / (2 * sigma**2) - D / 2 * np.log(2 * np.pi * sigma**2)
+    found: Array = -(rest**2).sum(-1) / (2 * sigma**2) - D / 2 * np.log(
+        2 * np.pi * sigma**2
+    )
     return found
 
 

@@ -29,13 +29,13 @@ def toy(params: Toy, inputs: Inputs, device: torch.device) -> xr.Dataset:
 
     Returns:
         Of training (kind, seed): loss, late_loss, early_loss, switch_loss, block_loss
-        (..., block), curve (..., stretch), engaged_both, engaged_either and shared
-        (..., bin). Of tests (inference, seed): excess, prediction_mean and Z_largest
-        (..., mean), Z_distance (..., task, component), lag_excess (..., lag); and one
-        switching test, switch_x (time), switch_prediction, switch_gradient and switch_Z
-        (inference, time[, component]). One-step evidence for task 0: probe_evidence
-        (seed, history, probe) and evidence (seed, observation) of `gbi`, control_* of
-        `lstm`; new_task (seed, observation).
+        (..., block), curve (..., stretch), engaged_either and shared (..., bin). Of tests
+        (inference, seed): excess, prediction_mean and Z_largest (..., mean), Z_distance
+        (..., task, component), lag_excess (..., lag); and one switching test, switch_x
+        (time), switch_prediction (shown, time), switch_gradient and switch_Z (time,
+        component). One-step evidence for task 0: probe_evidence (seed, history, probe)
+        and evidence (seed, observation) of `gbi`, control_* of `lstm`; new_task (seed,
+        observation).
 
     Raises:
         RetrogradError: a run diverged; names kind, seed and step.
@@ -47,7 +47,7 @@ def images(params: Images, inputs: Inputs, device: torch.device) -> xr.Dataset:
     """Autoencoders of images given their class, classifiers, and inference by gradients.
 
     Returns:
-        (condition, seed): train_loss (..., epoch), accuracy (..., method), loss_true,
+        (condition, seed): train_loss (..., epoch), accuracy (..., inference), loss_true,
         loss_wrong, agreement, auc; with classifiers also classifier_loss (seed, epoch),
         classifier_accuracy (seed), classifier_auc (confidence, seed), ensemble_auc, roc
         (detector, rate), histogram (detector, set, bin) and score (detector, bin).

@@ -14,8 +14,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrograd.papers.hummos2024_gradient_based_inference import images, lstm
 from retrograd.papers.hummos2024_gradient_based_inference import image_networks as nets
+from retrograd.papers.hummos2024_gradient_based_inference import images, lstm
 from retrograd.papers.hummos2024_gradient_based_inference.data import (
     float32,
     indices,
@@ -49,7 +49,7 @@ def experiment(params: Images, device: torch.device) -> xr.Dataset:
         "code": variable(
             "condition", [a.d for a in params.autoencoders.values()], "units of the code"
         ),
-        "method": variable("method", list(METHODS), "how the class is inferred"),
+        "inference": variable("inference", list(METHODS), "how the class is inferred"),
         "confidence": variable("confidence", list(CONFIDENCES), "score of the classifier"),
         "detector": variable("detector", ["gbi", *CONFIDENCES, "ensemble"], "score"),
         "rate": variable("rate", images.RATES, "false positive rate"),
@@ -83,15 +83,23 @@ def _autoencoders(
     )
     found = inferred(params, weights, sets.known.test_x, sets.known.test_y)
     scores = {name: gbi_scores(weights, getattr(sets, name)) for name in SETS}
-    found["auc"] = np.array([images.auc(*pair) for pair in zip(*scores.values(), strict=True)])
+    found["auc"] = np.array(
+        [images.auc(*pair) for pair in zip(*scores.values(), strict=True)]
+    )
     found["train_loss"] = loss
     run = ("condition", "seed")
     dims_and_texts = {
         "train_loss": ((*run, "epoch"), "mean loss per image, over an epoch"),
-        "accuracy": ((*run, "method"), "fraction of test images whose class is inferred"),
+        "accuracy": (
+            (*run, "inference"),
+            "fraction of test images whose class is inferred",
+        ),
         "loss_true": (run, "mean loss per test image, z its own class"),
         "loss_wrong": (run, "mean loss per test image, z another class"),
-        "agreement": (run, "mean correlation over classes of s_k and minus the loss at e_k"),
+        "agreement": (
+            run,
+            "mean correlation over classes of s_k and minus the loss at e_k",
+        ),
         "auc": (run, "area under the ROC curve of max_k s_k, inside images are positive"),
     }
     shape = (len(params.autoencoders), params.seeds)
@@ -154,7 +162,8 @@ def _curves(scores: Mapping[str, Mapping[str, Array]]) -> dict[str, xr.Variable]
     for of in scores.values():
         roc.append(np.mean([images.roc(*p) for p in zip(*of.values(), strict=True)], 0))
         first = [of[name][0] for name in SETS]
-        edges = np.linspace(*np.quantile(np.concatenate(first), [0.002, 0.998]), BINS + 1)
+        low, high = np.quantile(np.concatenate(first), [0.002, 0.998])
+        edges = np.linspace(low, high, BINS + 1)
         clipped = [np.clip(s, edges[0], edges[-1]) for s in first]
         counts.append([np.histogram(s, edges)[0] / len(s) for s in clipped])
         centres.append((edges[1:] + edges[:-1]) / 2)
@@ -180,7 +189,8 @@ def inferred(
         own class as z and with the others, (member,); agreement, the mean over images of
         the correlation over classes of s_k and minus the loss at e_k, (member,).
     """
-    parts = []
+    parts: list[dict[str, Tensor]] = []
+    shares = []
     for chosen in np.array_split(np.arange(len(x)), -(-len(x) // AT_ONCE)):
         device = weights["E_1"].device
         images, truth = (torch.from_numpy(a[chosen]).to(device) for a in (x, y))
@@ -205,11 +215,11 @@ def inferred(
                 / (decoder.classes - 1),
                 "agreement": _correlation(s, -loss).double().mean(-1),
             }
-            | {"weight": torch.tensor(len(chosen) / len(x))}
         )
+        shares.append(len(chosen) / len(x))
     return {
-        name: sum(p[name].cpu().numpy() * float(p["weight"]) for p in parts)
-        for name in ("accuracy", "loss_true", "loss_wrong", "agreement")
+        name: np.average([p[name].cpu().numpy() for p in parts], axis=0, weights=shares)
+        for name in parts[0]
     }
 
 
@@ -224,6 +234,7 @@ def gbi_scores(weights: Weights, x: NDArray[np.float32]) -> Array:
     pieces = np.array_split(x, -(-len(x) // AT_ONCE))
     device = weights["E_1"].device
     found = [
-        nets.Decoder(weights, torch.from_numpy(p).to(device)).one_step().amax(-1) for p in pieces
+        nets.Decoder(weights, torch.from_numpy(p).to(device)).one_step().amax(-1)
+        for p in pieces
     ]
     return torch.cat(found, -1).cpu().numpy().astype(float)

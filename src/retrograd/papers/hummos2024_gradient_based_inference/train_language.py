@@ -312,7 +312,10 @@ def experiment(params: Language, device: torch.device) -> xr.Dataset:
                 ("words",), accuracy, "fraction of windows whose data set is inferred", "1"
             ),
             "adapt_loss": member(
-                ("novel", "adaptation"), adapt_loss, f"test loss per word, {novel_set}", "nat"
+                ("novel", "adaptation"),
+                adapt_loss,
+                f"test loss per word, {novel_set}",
+                "nat",
             ),
             "adapt_z": member(("novel", "component"), adapt_z, f"z of a {novel_set}", "1"),
             "z_weights_moved": member((), moved, "largest change of a weight of z", "1"),

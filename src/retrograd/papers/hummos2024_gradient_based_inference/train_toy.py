@@ -3,7 +3,7 @@
     u_t = [x_t; z_t+1] W_in + b_in, LSTM, x̂_t+1 = h_t · W_out + b_out
 
 z belongs to the target of a prediction. Members are kinds × seeds: in training `gbi` gets
-the task as z, `lstm` gets zeros, and `random labels` gets a task drawn anew for every block.
+the task as z, `lstm` gets zeros, `random labels` gets a task drawn anew for every block.
 All kinds of a seed see the same stream and start equal.
 Members advance in one tensor program; by rounding alone, their numbers may depend on how
 many there are.
@@ -41,7 +41,8 @@ INFERENCES = {
     "lstm, Z optimised": ("lstm", "linear"),
     "random labels": ("random labels", "linear"),
 }
-CURVE = 100  # points of the training curve
+SHOWN = ("gbi", "lstm")  # of which one switching test is kept
+CURVE = 80  # points of the training curve
 AT_END = 10  # last steps of a test stream, over which Z is averaged
 START = 1 / toy.TASKS  # of every component of Z
 
@@ -186,9 +187,7 @@ def _padded_inputs(
         one_hot[together(tasks)[:, 1:]] for tasks in ([s.task for s in streams], labels)
     )
     x = together([s.x for s in streams])
-    inputs = [
-        np.concatenate([x[:, :-1, None], z], axis=-1) for z in (own, 0 * own, random)
-    ]
+    inputs = [np.concatenate([x[:, :-1, None], z], axis=-1) for z in (own, 0 * own, random)]
     return (
         np.concatenate(inputs).astype(np.float32),
         np.concatenate([x] * len(KINDS)).astype(np.float32),
@@ -215,11 +214,11 @@ def train(params: Toy, streams: Sequence[toy.Stream], device: torch.device) -> H
                 for name, w in networks.weights.items():
                     final[name][member] = w[member]
             bar.update()
-    found = (
+    prediction, activity = (
         torch.stack(a, 1).unflatten(0, (len(KINDS), -1)).cpu().numpy()
         for a in (predictions, hidden)
     )
-    return History(*found, weights=final)
+    return History(prediction, activity, final)
 
 
 # ---- tests: weights frozen, Z alone moves ------------------------------------------------
@@ -362,7 +361,6 @@ def _learning(
         "switch_loss": (run, "squared error of the first step after a switch, late blocks"),
         "block_loss": (block, "mean squared error of a block without its first steps"),
         "curve": ((*run, "stretch"), "mean squared error of a stretch of training"),
-        "engaged_both": (bins, "units engaged in both tasks"),
         "engaged_either": (bins, "units engaged in either task"),
         "shared": (bins, "shared ratio of units"),
     }
@@ -395,15 +393,12 @@ def _learning_of_seed(
         "switch_loss": loss[:, late - params.window].mean(-1),
         "block_loss": block_loss,
         "curve": np.stack([loss[:, s].mean(-1) for s in stretches], -1),
-        "engaged_both": both,
         "engaged_either": either,
         "shared": toy.shared_ratio(both, either),
     }
 
 
-def _early(
-    loss: Array, curriculum: toy.Curriculum, steps: Integers, params: Toy
-) -> Array:
+def _early(loss: Array, curriculum: toy.Curriculum, steps: Integers, params: Toy) -> Array:
     block = curriculum.block_at(steps)
     kept = block < params.early_blocks
     kept &= steps - curriculum.starts[block] >= params.dropped
@@ -449,7 +444,7 @@ def _tracking(params: Toy, weights: Weights) -> dict[str, xr.Variable]:
     curriculum, w = streams[0].curriculum, params.window
     mean = np.array(params.mu)[curriculum.task_of_every_step()]
     excess = (found.prediction[:, :, 0] - mean[w:]) ** 2
-    shown = ("inference", "time")
+    shown = [list(INFERENCES).index(name) for name in SHOWN]
     text = "of seed 0 in the switching test"
     return {
         "lag_excess": float32(
@@ -459,12 +454,14 @@ def _tracking(params: Toy, weights: Weights) -> dict[str, xr.Variable]:
         ),
         "switch_x": float32(("time",), streams[0].x[w:], f"observations {text}"),
         "switch_prediction": float32(
-            shown, found.prediction[:, 0, 0], f"predictions {text}"
+            ("shown", "time"),
+            found.prediction[shown, 0, 0],
+            f"predictions {text}",
         ),
         "switch_gradient": float32(
-            (*shown, "component"), found.gradient[:, 0, 0], f"minus gradients {text}"
+            ("time", "component"), found.gradient[0, 0, 0], f"minus gradients of gbi {text}"
         ),
-        "switch_Z": float32((*shown, "component"), found.Z[:, 0, 0], f"Z {text}"),
+        "switch_Z": float32(("time", "component"), found.Z[0, 0, 0], f"Z of gbi {text}"),
     }
 
 
@@ -481,10 +478,7 @@ def _evidence(params: Toy, weights: Weights) -> dict[str, xr.Variable]:
     )
     streams = [toy.new_stream(params, run) for run in range(params.seeds)]
     windows = np.stack(
-        [
-            np.lib.stride_tricks.sliding_window_view(s.x, params.window + 1)
-            for s in streams
-        ]
+        [np.lib.stride_tricks.sliding_window_view(s.x, params.window + 1) for s in streams]
     )
     found = {}
     probe_scores, stream_scores = (one_step(weights, x) for x in (probed, windows))
@@ -528,10 +522,9 @@ def _coordinates(params: Toy) -> dict[str, xr.Variable]:
     steps = params.switch_blocks * params.switch_steps
     return indices(counts) | {
         "kind": variable("kind", list(KINDS), "kind of network"),
+        "shown": variable("shown", list(SHOWN), "inference, one run of which is kept"),
         "inference": variable("inference", list(INFERENCES), "network and rule for Z"),
         "mean": variable("mean", np.array(params.test_means), "mean of a test stream"),
         "time": variable("time", np.arange(w, steps), "step of the switching test"),
         **evidence_coordinates(params),
     }
-
-
