@@ -12,7 +12,7 @@ linear decoder             theory.one_step_scores, theory.curvature
 Bayesian observer          theory.bayes_filter
 toy stream, shared units   toy.training_stream, toy.engaged_units
 batched LSTM               lstm.forward, lstm.backward
-online training, Z steps   train_toy.Networks, train_toy.follow, train_toy.one_step
+online training, Z steps   predictors.Networks, following.follow, following.one_step
 image sets, ROC curves     images.image_sets, images.auc
 autoencoders, inference    image_networks.Decoder, train_images.inferred
 grammars, vocabulary       languages.Grammar, languages.vocabulary

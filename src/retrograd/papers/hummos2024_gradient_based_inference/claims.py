@@ -440,8 +440,10 @@ def _more_words(language: xr.Dataset) -> Statistics:
 
 
 def _one_pass_without_task(language: xr.Dataset) -> Statistics:
+    accuracy = _both(language, "onepass_accuracy")[1].sel(words=16, drop=True)
     return {
-        "16_words": _both(language, "onepass_accuracy")[1].sel(words=16, drop=True),
+        "16_words": accuracy,
+        "16_words_mean": float(accuracy.mean()),
         "z_weights_moved": float(_both(language, "z_weights_moved")[1].max()),
     }
 
