@@ -114,7 +114,9 @@ def test_the_gradient_of_a_shared_z_is_that_of_differences() -> None:
     assert_gradient(found, {"Z": Z}, loss)
 
 
-def test_one_step_scores_are_linear_in_the_observation_and_cross_at_the_prediction() -> None:
+def test_one_step_scores_are_linear_in_the_observation_and_cross_at_the_prediction() -> (
+    None
+):
     params = toy(seeds=1)
     own = lstm.stacked([predictors.initial_weights(params, 0)] * 3, CPU)
     history = task.probe_histories(params, 0)[0]
@@ -193,7 +195,9 @@ def test_the_penalty_draws_predictions_back_monotonically() -> None:
 
 
 @given(st.lists(st.floats(-50, 50), min_size=2, max_size=2))
-def test_softmax_z_stays_on_the_simplex_whatever_the_gradient(gradient: list[float]) -> None:
+def test_softmax_z_stays_on_the_simplex_whatever_the_gradient(
+    gradient: list[float],
+) -> None:
     params, zeta = toy(), torch.zeros(1, 2)
     for _ in range(5):
         Z = zeta.softmax(-1)

@@ -287,6 +287,16 @@ def c9b(products: Products) -> Statistics:
     return {"over_ensemble": _over_ensemble(products[REAL])}
 
 
+def c9c(products: Products) -> Statistics:
+    """Mean area of GBI minus that of the classifier, MNIST."""
+    return {"over_softmax": _mean_over_softmax(products[REAL])}
+
+
+def c9c_e(products: Products) -> Statistics:
+    """The same, digits."""
+    return {"over_softmax": _mean_over_softmax(products[EMBEDDED])}
+
+
 def c10(products: Products) -> Statistics:
     """Accuracy of one-step inference, CIFAR-100."""
     return {"accuracy": float(_accuracy(products["image_cifar_train"], "gbi1").mean())}
@@ -332,6 +342,11 @@ def _detection(image: xr.Dataset) -> Statistics:
     gbi = image["auc"].isel(condition=0, drop=True)
     softmax = image["classifier_auc"].sel(confidence="max softmax", drop=True)
     return {"gbi": gbi, "over_softmax": gbi - softmax}
+
+
+def _mean_over_softmax(image: xr.Dataset) -> float:
+    difference = _detection(image)["over_softmax"]
+    return float(np.mean(difference))
 
 
 def _over_ensemble(image: xr.Dataset) -> float:

@@ -237,7 +237,7 @@ class Decoder:
 
     def uniform(self) -> Tensor:
         """z of maximum entropy, (1, 1, class)."""
-        return torch.full((1, 1, self.classes), 1 / self.classes, device=self._x.device)
+        return self._x.new_full((1, 1, self.classes), 1 / self.classes)
 
     def one_step(self) -> Tensor:
         """Minus the gradient at the uniform z: the scores s, (member, image, class)."""
@@ -255,7 +255,7 @@ class Decoder:
 
     def each_class(self) -> tuple[Tensor, Tensor]:
         """Loss, and norm of its gradient, at every one-hot z: (member, image, class)."""
-        eye = torch.eye(self.classes, device=self._x.device)
+        eye = torch.eye(self.classes, dtype=self._x.dtype, device=self._x.device)
         found = [self.gradient(e[None, None]) for e in eye]
         return (
             torch.stack([loss for loss, _ in found], -1),
