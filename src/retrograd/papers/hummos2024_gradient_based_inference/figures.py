@@ -29,7 +29,7 @@ def fig1(products: Products) -> Figure:
     time = theory["observation"]
     figure = Figure(figsize=(8, 5))
     top, middle, bottom = figure.subplots(3, 1, sharex=True)
-    top.plot(time, theory["x"], "k.", markersize=2.5)
+    top.plot(time, theory["x"], "k.", markersize=2.5, rasterized=True)
     top.set(ylabel="observation x")
     for k in theory["task"].values:
         middle.plot(time, theory["likelihood"].sel(task=k), f"C{k}", label=f"task {k}")
@@ -73,11 +73,12 @@ def fig2(products: Products) -> Figure:
 
 def fig3(products: Products) -> Figure:
     """A switching stream with its Z, and what inference makes of other means."""
-    train = products["toy_train"]
+    train = products["toy_train"].isel(time=slice(None, None, 2))
     figure = Figure(figsize=(10, 6.2))
     rows = figure.subplots(3, 2, width_ratios=(1.7, 1))
     time = train["time"]
-    rows[0, 0].plot(time, train["switch_x"], ".", color="0.6", markersize=2.5, label="x")
+    dots = {"color": "0.6", "markersize": 2.5, "rasterized": True}
+    rows[0, 0].plot(time, train["switch_x"], ".", label="x", **dots)
     for name in train["shown"].values:
         prediction = train["switch_prediction"].sel(shown=name)
         rows[0, 0].plot(time, prediction, color=COLOURS[name], label=name, linewidth=1)
@@ -90,7 +91,7 @@ def fig3(products: Products) -> Figure:
     rows[0, 0].set(ylabel="x and predictions", ylim=(-0.2, 1.5))
     rows[0, 0].legend(ncols=3, loc="upper right")
     rows[1, 0].set(ylabel="minus gradient")
-    rows[2, 0].set(ylabel="Z", xlabel="step")
+    rows[2, 0].set(ylabel="Z", xlabel="step", ylim=(None, 1.9))
     rows[2, 0].legend(ncols=2, loc="upper right")
     for name, colour in COLOURS.items():
         found = train.sel(inference=name)
@@ -186,8 +187,10 @@ def _detection(image: xr.Dataset) -> Figure:
         of = image.sel(detector=detector)
         for name, colour in SETS.items():
             counts = of["histogram"].sel(set=name)
-            axes.step(of["score"], counts, where="mid", color=colour, label=name)
-            axes.fill_between(of["score"], counts, step="mid", color=colour, alpha=0.25)
+            axes.stairs(counts, _edges(of["score"].values), color=colour, label=name)
+            axes.stairs(
+                counts, _edges(of["score"].values), color=colour, alpha=0.25, fill=True
+            )
         axes.set(xlabel=title, ylabel="fraction of images", ylim=(0, None))
         axes.legend()
     axes = panels[3]
@@ -199,6 +202,12 @@ def _detection(image: xr.Dataset) -> Figure:
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.legend(loc="lower right")
     return figure
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Of equal bins, from their middles."""
+    half = (centres[1] - centres[0]) / 2
+    return np.append(centres - half, centres[-1] + half)
 
 
 def _areas(image: xr.Dataset) -> dict[str, np.ndarray]:
@@ -225,8 +234,9 @@ def _inference(image: xr.Dataset, sweep: xr.Dataset) -> Figure:
             bars["classifier"] = image["classifier_accuracy"].values
         width = 0.8 / len(conditions)
         _bars(left, bars, f"C{3 * i}", condition, offset=i * width, width=width)
-    left.set(ylabel="accuracy", ylim=(0, 1.25))
+    left.set(ylabel="accuracy", ylim=(0, 1.02))
     if len(conditions) > 1:
+        left.set(ylim=(0, 1.25))
         left.legend(loc="upper left", ncols=2)
     _bars(middle, _areas(image), "C0", "", offset=0, width=0.7)
     middle.axhline(0.5, color="black", linestyle=":", linewidth=0.8)
