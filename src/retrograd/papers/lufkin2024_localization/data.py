@@ -159,38 +159,49 @@ def recorded(params: Training, w: Array) -> xr.Dataset:
 
     Returns:
         ipr (condition, seed, unit, step); norm and peak, the site of the largest |w|,
-        (condition, seed, unit) at the end; lr (condition); and as asked weights (condition,
-        seed, weights_step, unit, pos), path (condition, path_step, unit, pos) of the first
-        seed, and spectrum (condition, seed, unit, wavenumber) at the end.
+        (condition, seed, unit) at the end; inputs, N; and as asked weights (condition,
+        seed, weights_step, unit, pos), path (path_condition, path_step, unit, pos) of the
+        first seed, and spectrum (condition, seed, unit, wavenumber) at the end. A single
+        unit has no axis `unit`. The learning rate lr (condition) gives times to steps.
     """
-    run, end, steps = ("condition", "seed", "unit"), w[:, :, -1], np.array(params.record_at)
+    single = params.K == 1
+    if single:
+        w = w[..., 0, :]
+    unit = () if single else ("unit",)
+    run, end, steps = ("condition", "seed", *unit), w[:, :, -1], np.array(params.record_at)
     ipr = np.moveaxis(participation(w), 2, -1).astype(np.float32)
     norm = np.linalg.norm(end, axis=-1).astype(np.float32)
     peak = abs(end).argmax(-1).astype(np.int32)
-    lr = np.full(len(w), params.lr)
     variables = {
         "ipr": variable((*run, "step"), ipr, "inverse participation ratio of w"),
         "norm": variable(run, norm, "norm of w at the end"),
         "peak": variable(run, peak, "site of the largest |w| at the end"),
+        "inputs": variable((), np.int32(params.N), "inputs N"),
     }
+    lr = np.full(len(w), params.lr)
     coordinates = (
         condition_coordinates(params.families)
         | {"lr": variable("condition", lr, "learning rate; t = lr · step / K")}
         | {"step": variable("step", steps, "steps of SGD")}
         | seed_coordinate(params.seeds)
-        | index("unit", params.K, "unit k")
+        | ({} if single else index("unit", params.K, "unit k"))
     )
-    kept = {"weights": (params.weights_at, w), "path": (params.path_at, w[:, 0])}
-    for name, (at, values) in kept.items():
-        if not at:
-            continue
-        dims = ("condition", *(["seed"] if name == "weights" else []))
-        values = _shortened(np.compress(np.isin(steps, at), values, axis=len(dims)))
-        text = "w" if name == "weights" else "w of the first seed"
-        dims = (*dims, f"{name}_step", "unit", "pos")
-        variables[name] = variable(dims, values, text)
-        coordinates |= {f"{name}_step": variable(f"{name}_step", at, "steps of SGD")}
-        coordinates |= index("pos", params.N, "site")
+    if params.weights_at:
+        kept = _shortened(w[:, :, np.isin(steps, params.weights_at)])
+        dims = ("condition", "seed", "weights_step", *unit, "pos")
+        variables["weights"] = variable(dims, kept, "w")
+        at = variable("weights_step", params.weights_at, "steps of SGD")
+        coordinates |= {"weights_step": at} | index("pos", params.N, "site")
+    if params.path_at:
+        labels = params.path_of or params.stimuli
+        rows = [params.stimuli.index(label) for label in labels]
+        kept = _shortened(w[rows, 0][:, np.isin(steps, params.path_at)])
+        dims = ("path_condition", "path_step", *unit, "pos")
+        variables["path"] = variable(dims, kept, "w of the first seed")
+        coordinates |= {
+            "path_condition": variable("path_condition", labels, "family of inputs"),
+            "path_step": variable("path_step", params.path_at, "steps of SGD"),
+        } | index("pos", params.N, "site")
     if params.keep_spectrum:
         share = spectrum(end).astype(np.float32)
         text = "share of the power of w at the end in |wavenumber|"
@@ -200,15 +211,13 @@ def recorded(params: Training, w: Array) -> xr.Dataset:
 
 
 def concat_batches(products: Sequence[xr.Dataset]) -> xr.Dataset:
-    """The products of several batches, one after the other along `condition`."""
-    joined: xr.Dataset = xr.concat(
-        products,
-        "condition",
-        data_vars="minimal",
-        coords="minimal",
-        compat="override",
-        join="exact",
-    )
+    """The products of several batches, one after the other along their conditions."""
+    parts = []
+    for dim in ("condition", "path_condition"):
+        along = [[name for name in p.data_vars if dim in p[name].dims] for p in products]
+        pieces = [p[names] for p, names in zip(products, along, strict=True)]
+        parts.append(xr.concat(pieces, dim, coords="minimal", compat="override", join="exact"))
+    joined: xr.Dataset = xr.merge([*parts, products[0]["inputs"]], join="exact")
     return joined
 
 
@@ -250,3 +259,33 @@ def components_product(
         | seed_coordinate(params.seeds)
         | index("unit", params.N, "component"),
     )
+
+
+# ---- reading products --------------------------------------------------------------------
+
+
+def times(product: xr.Dataset) -> xr.DataArray:
+    """t = lr · step / K of what is recorded: (condition, step)."""
+    return product["lr"] * product["step"] / product.sizes.get("unit", 1)
+
+
+def mean_over_runs(values: xr.DataArray) -> xr.DataArray:
+    """Mean over seeds, and over units if there are several."""
+    return values.mean([dim for dim in values.dims if dim in ("seed", "unit")])
+
+
+def final_ipr(product: xr.Dataset) -> xr.DataArray:
+    """IPR at the end, mean over seeds and units: (condition,)."""
+    return mean_over_runs(product["ipr"].isel(step=-1, drop=True))
+
+
+def at_time(product: xr.Dataset, t: float) -> xr.DataArray:
+    """Kept weights of a single unit at time t: (condition, seed, pos)."""
+    (lr,) = set(product["lr"].values.tolist())
+    return product["weights"].sel(weights_step=round(t / lr))
+
+
+def cosine(w: xr.DataArray, w_th: xr.DataArray) -> xr.DataArray:
+    """w·w_th/(|w||w_th|) over the sites."""
+    norms = [(a**2).sum("pos") ** 0.5 for a in (w, w_th)]
+    return (w * w_th).sum("pos") / (norms[0] * norms[1])

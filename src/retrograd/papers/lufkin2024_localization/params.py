@@ -123,6 +123,8 @@ class _Sgd(SampledParameters):
     """steps of record_at at which the weights of all seeds are kept"""
     path_at: list[int] = []
     """steps of record_at at which the weights of the first seed are kept, to be drawn"""
+    path_of: list[StimulusName] = []
+    """conditions of which they are kept; all if empty"""
     keep_spectrum: bool = False
     """keep the Fourier spectrum of the weights at the end"""
 
@@ -154,6 +156,9 @@ class Training(Batch, _Sgd):
         wanted = "J" if self.kind == "ising" else "xi"
         if (self.xi is None) == (self.J is None) or getattr(self, wanted) is None:
             raise ValueError(f"{self.kind} stimuli need {wanted}, and only that")
+        unknown = [label for label in self.path_of if label not in self.stimuli]
+        if unknown:
+            raise ValueError(f"path_of: '{unknown[0]}' is not in stimuli")
         if self.geometry == "torus" and self.kind != "pointwise":
             raise ValueError(f"geometry: {self.kind} stimuli live on a ring")
         return self

@@ -1,0 +1,216 @@
+"""One function per figure: products in, Figure out."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from retrograd.papers.lufkin2024_localization.data import cosine, final_ipr, times
+
+Products = Mapping[str, xr.Dataset]
+SITE = "site i"
+IPR = "IPR of w"
+KURTOSIS = "excess kurtosis"
+COLORS = {"nlgp": "C0", "alg": "C1"}
+NAMES = {"nlgp": "NLGP (gain g)", "alg": "algebraic (power k)"}
+
+
+def fig1(products: Products) -> Figure:
+    """One input of each model; covariance, density and amplifier of them."""
+    models, theory = products["models_instance"], products["models_theory"]
+    figure = Figure(figsize=(8.4, 4.6))
+    top, bottom = figure.subplots(2, models.sizes["condition"])
+    for i, (axes, label) in enumerate(zip(top, models["condition"].values, strict=True)):
+        sample = models["sample"].sel(condition=label)
+        axes.plot(sample["pos"], sample, f"C{i}o-", markersize=2.5, linewidth=0.8)
+        axes.set(xlabel=SITE, ylim=(-3.6, 3.6), title=label)
+        covariance = models["covariance"].sel(condition=label)
+        shift = covariance.roll(pos=covariance.sizes["pos"] // 2)
+        near = slice(covariance.sizes["pos"] // 2 - 6, covariance.sizes["pos"] // 2 + 7)
+        bottom[0].plot(np.arange(-6, 7), shift[near], f"C{i}.-", label=label)
+        density = models["density"].sel(condition=label)
+        bottom[1].step(density["value"], density, f"C{i}", where="mid", linewidth=1)
+        _amplifier(bottom[2], theory.sel(condition=label), f"C{i}")
+    top[0].set_ylabel("input $x_i$")
+    bottom[0].set(xlabel="distance, sites", ylabel="covariance")
+    bottom[0].legend()
+    bottom[1].set(xlabel="value of $x_i$", ylabel="density", ylim=(0, 0.8))
+    bottom[1].set_title("spins: two points, ±1", fontsize="small")
+    linear = theory["phi_linear"]
+    bottom[2].plot(linear["a"], linear, "k--", linewidth=0.8, label="√(2/π) a")
+    bottom[2].set(xlabel="a", ylabel="amplifier φ(a)", ylim=(-1.3, 1.3))
+    bottom[2].legend(fontsize="x-small", title="dotted: third order")
+    return figure
+
+
+def fig2(products: Products) -> Figure:
+    """Receptive fields over time: SGD above, effective dynamics below."""
+    shown = [
+        ("trajectory", "nlgp 100"),
+        ("trajectory", "nlgp 0.1"),
+        ("ising", "ising"),
+        ("kurtosis", "alg 5"),
+    ]
+    figure = Figure(figsize=(9.2, 4.4))
+    grid = figure.subplots(2, len(shown), sharex=True, sharey=True)
+    for column, (name, label) in enumerate(shown):
+        for axes, kind in zip(grid[:, column], ("sgd", "theory"), strict=True):
+            _evolution(axes, products[f"{name}_{kind}"], label)
+        grid[0, column].set_title(label)
+        grid[1, column].set_xlabel(SITE)
+    for axes, text in zip(grid[:, 0], ("SGD", "effective dynamics"), strict=True):
+        axes.set_ylabel(f"{text}, $w_i$")
+    return figure
+
+
+def fig3(products: Products) -> Figure:
+    """IPR over time, cosine of simulation and theory, and weights at three times."""
+    sgd, theory = products["trajectory_sgd"], products["trajectory_theory"]
+    figure = Figure(figsize=(8.4, 5.2))
+    layout = [["ipr"] * 3 + ["cosine"] * 3, ["w0"] * 2 + ["w1"] * 2 + ["w2"] * 2]
+    panels: Any = figure.subplot_mosaic(layout)  # type: ignore[arg-type]
+    for i, label in enumerate(sgd["condition"].values):
+        _ipr_over_time(panels["ipr"], sgd, theory, label, f"C{i}")
+        _cosine_over_time(panels["cosine"], sgd, theory, label, i)
+    panels["ipr"].set(xscale="log", xlabel="time t", ylabel=IPR)
+    panels["ipr"].legend(title="dots: SGD, lines: theory")
+    panels["cosine"].set(xscale="log", xlabel="time t", ylabel="cosine of w and theory")
+    panels["cosine"].legend(title="line: first seed, bars: mean ± s.d.")
+    label, steps = sgd["path_condition"].values[-1], sgd["path_step"].values[-3:]
+    for i, step in enumerate(steps):
+        axes = panels[f"w{i}"]
+        for product, style, text in ((sgd, "C3o", "SGD"), (theory, "k-", "theory")):
+            w = product["path"].sel(path_condition=label, path_step=step)
+            axes.plot(w["pos"], w, style, markersize=3, linewidth=1, label=text)
+        axes.set(xlabel=SITE, title=f"{label}, t = {float(sgd['lr'][0]) * step:g}")
+    panels["w0"].set_ylabel("$w_i$")
+    panels["w0"].legend()
+    return figure
+
+
+def fig4(products: Products) -> Figure:
+    """Final IPR over excess kurtosis: SGD, and effective dynamics."""
+    sgd, theory = products["kurtosis_sgd"], products["kurtosis_theory"]
+    figure = Figure(figsize=(5.2, 3.8))
+    axes = figure.add_subplot()
+    for family, color in COLORS.items():
+        runs = _of_family(sgd, family)["ipr"].isel(step=-1)
+        axes.errorbar(
+            runs["excess_kurtosis"],
+            runs.mean("seed"),
+            runs.std("seed", ddof=1),
+            fmt=f"{color}o",
+            capsize=2,
+            label=f"SGD, {NAMES[family]}",
+        )
+        predicted = final_ipr(_of_family(theory, family)).sortby("excess_kurtosis")
+        text = f"theory, {NAMES[family]}"
+        axes.plot(predicted["excess_kurtosis"], predicted, f"{color}--", label=text)
+    axes.axhline(1.5 / int(sgd["inputs"]), color="k", linewidth=0.8, label="sinusoid, 1.5/N")
+    axes.axvline(0, color="k", linewidth=0.5, linestyle=":")
+    axes.set_xscale("symlog", linthresh=1, linscale=1.5)
+    axes.set(xlabel=KURTOSIS, ylabel=IPR)
+    axes.legend()
+    return figure
+
+
+def fig5(products: Products) -> Figure:
+    """Elliptical inputs: weights over time, the lowest modes of the last, and power."""
+    sgd = products["elliptical_sgd"]
+    labels = sgd["condition"].values
+    figure = Figure(figsize=(9.2, 2.9))
+    panels = figure.subplots(1, len(labels) + 1)
+    for i, (axes, label) in enumerate(zip(panels, labels, strict=False)):
+        run = sgd.sel(condition=label)
+        _evolution(axes, sgd, label)
+        final = sgd["path"].sel(path_condition=label).isel(path_step=-1)
+        modes = np.fft.rfft(final)
+        modes[2:] = 0
+        fitted = np.fft.irfft(modes, final.sizes["pos"])
+        axes.plot(final["pos"], fitted, "k--", linewidth=1, label="k ≤ 1 of the last")
+        axes.set(xlabel=SITE, title=label)
+        share = run["spectrum"].mean("seed")
+        panels[-1].plot(share["wavenumber"], share, f"C{i}o-", markersize=3, label=label)
+    panels[0].set_ylabel("$w_i$")
+    panels[0].legend()
+    panels[-1].set(yscale="log", xlabel="wavenumber |k|", title="share of power")
+    panels[-1].legend()
+    return figure
+
+
+def fig6(products: Products) -> Figure:
+    """Many neurons: their receptive fields, and IPR over kurtosis beside ICA and ReLU."""
+    many = products["many_sgd"]
+    figure = Figure(figsize=(8.4, 5.4))
+    grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.3))
+    for column, label in enumerate(("alg 4.3", "alg 30", "nlgp 100")):
+        axes = figure.add_subplot(grid[0, column])
+        w = many["path"].sel(path_condition=label).isel(path_step=-1)
+        for unit in w["unit"].values:
+            axes.plot(w["pos"], w.sel(unit=unit), linewidth=0.8)
+        axes.set(xlabel=SITE, title=f"{label}, {w.sizes['unit']} units")
+        if column == 0:
+            axes.set_ylabel("$w_i$")
+    axes = figure.add_subplot(grid[1, :2])
+    runs = {
+        "sigmoid units with bias, ξ = (1, 3)": (many["ipr"].isel(step=-1), "C0o"),
+        "ReLU units without bias, ξ = (0.3, 0.7)": (
+            products["relu_sgd"]["ipr"].isel(step=-1),
+            "C3x",
+        ),
+        "independent components, ξ = (1, 3)": (products["components"]["ipr"], "C2^"),
+    }
+    for text, (ipr, style) in runs.items():
+        mean, spread = ipr.mean(["seed", "unit"]), ipr.std(["seed", "unit"])
+        kurtosis = mean["excess_kurtosis"]
+        axes.errorbar(kurtosis, mean, spread, fmt=style, capsize=2, label=text)
+    axes.set_xscale("symlog", linthresh=1, linscale=1.5)
+    axes.set(xlabel=KURTOSIS, ylabel="IPR of a unit, mean ± s.d.", ylim=(0, None))
+    axes.legend()
+    return figure
+
+
+def _amplifier(axes: Axes, theory: xr.Dataset, color: str) -> None:
+    kurtosis = float(theory["excess_kurtosis"])
+    label = f"{theory['condition'].item()} ({kurtosis:.2f})"
+    axes.plot(theory["a"], theory["phi"], color, label=label)
+    axes.plot(theory["a"], theory["phi_cubic"], f"{color}:", linewidth=1)
+
+
+def _evolution(axes: Axes, product: xr.Dataset, label: str) -> None:
+    """The kept weights of the first seed, from dark (early) to light (late)."""
+    path = product["path"].sel(path_condition=label)
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, path.sizes["path_step"]))
+    for w, color in zip(path, colors, strict=True):
+        axes.plot(w["pos"], w, color=color, linewidth=1)
+
+
+def _ipr_over_time(
+    axes: Axes, sgd: xr.Dataset, theory: xr.Dataset, label: str, color: str
+) -> None:
+    for product, style, text in ((sgd, "o", None), (theory, "-", label)):
+        run = product.sel(condition=label).isel(step=slice(1, None))  # t = 0 has no log
+        ipr = run["ipr"].mean("seed")
+        axes.plot(times(run), ipr, f"{color}{style}", markersize=3, label=text)
+
+
+def _cosine_over_time(
+    axes: Axes, sgd: xr.Dataset, theory: xr.Dataset, label: str, i: int
+) -> None:
+    """Of the first seed, and of all seeds at fewer times; labels side by side."""
+    lr = float(sgd["lr"].sel(condition=label))
+    first = cosine(sgd["path"], theory["path"]).sel(path_condition=label)[1:]
+    axes.plot(lr * first["path_step"], first, f"C{i}-", linewidth=1, label=label)
+    every = cosine(sgd["weights"], theory["weights"]).sel(condition=label)
+    mean, spread = every.mean("seed"), every.std("seed", ddof=1)
+    t = lr * every["weights_step"] * 1.06 ** (i - 1.5)
+    axes.errorbar(t, mean, spread, fmt=f"C{i}o", capsize=2)
+
+
+def _of_family(product: xr.Dataset, family: str) -> xr.Dataset:
+    labels: Sequence[str] = product["condition"].values.tolist()
+    return product.sel(condition=[label for label in labels if label.split()[0] == family])
