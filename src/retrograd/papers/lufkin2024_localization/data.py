@@ -216,7 +216,9 @@ def concat_batches(products: Sequence[xr.Dataset]) -> xr.Dataset:
     for dim in ("condition", "path_condition"):
         along = [[name for name in p.data_vars if dim in p[name].dims] for p in products]
         pieces = [p[names] for p, names in zip(products, along, strict=True)]
-        parts.append(xr.concat(pieces, dim, coords="minimal", compat="override", join="exact"))
+        parts.append(
+            xr.concat(pieces, dim, coords="minimal", compat="override", join="exact")
+        )
     joined: xr.Dataset = xr.merge([*parts, products[0]["inputs"]], join="exact")
     return joined
 
@@ -245,7 +247,7 @@ def components_product(
     filters: Array,
     converged: NDArray[np.int32],
 ) -> xr.Dataset:
-    """What is kept of the components' filters (condition, seed, unit, pos): see train.py."""
+    """What is kept of the filters (condition, seed, unit, pos): see `train.components`."""
     run = ("condition", "seed")
     ipr = participation(filters).astype(np.float32)
     return xr.Dataset(

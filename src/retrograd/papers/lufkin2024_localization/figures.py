@@ -110,7 +110,8 @@ def fig4(products: Products) -> Figure:
         predicted = final_ipr(_of_family(theory, family)).sortby("excess_kurtosis")
         text = f"theory, {NAMES[family]}"
         axes.plot(predicted["excess_kurtosis"], predicted, f"{color}--", label=text)
-    axes.axhline(1.5 / int(sgd["inputs"]), color="k", linewidth=0.8, label="sinusoid, 1.5/N")
+    sinusoid = 1.5 / int(sgd["inputs"])
+    axes.axhline(sinusoid, color="k", linewidth=0.8, label="sinusoid, 1.5/N")
     axes.axvline(0, color="k", linewidth=0.5, linestyle=":")
     axes.set_xscale("symlog", linthresh=1, linscale=1.5)
     axes.set(xlabel=KURTOSIS, ylabel=IPR)

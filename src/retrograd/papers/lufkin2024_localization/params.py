@@ -217,7 +217,7 @@ class Models(Parameters):
     def _have_amplifiers(self) -> Self:
         for text in self.stimuli:
             if stimulus(text).kind == "elliptical":
-                raise ValueError(f"stimuli: {text} is given by its radius, not its marginal")
+                raise ValueError(f"stimuli: {text} is made of its radius, not a marginal")
         return self
 
 

@@ -199,7 +199,7 @@ class Ensemble:
 
     @torch.inference_mode()
     def record(self) -> dict[str, Array]:
-        """Weights (condition, seed, unit, N), and loss (condition, seed) on the next batch."""
+        """Weights (condition, seed, unit, N); loss (condition, seed) on the next batch."""
         _, error = self._forward(self._peek())
         square = (error[..., 0] ** 2).mean(1)
         loss = square.reshape(len(self.params.stimuli), self.params.seeds)
