@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from retrograd import circulant
 from retrograd.papers.lufkin2024_localization.params import (
-    ClassOrder,
     Components,
     Models,
+    Network,
     Stimulus,
     Training,
     stimulus,
@@ -94,15 +94,19 @@ def _dependence(params: Models, family: Stimulus) -> float:
 # ---- weights -----------------------------------------------------------------------------
 
 
-def initial_weights(params: Training | ClassOrder) -> Array:
+def initial_weights(params: Network) -> Array:
     """Weights of every seed before training, (seed, K, N); all conditions share them."""
-    K = params.K if isinstance(params, Training) else 1
-    sd = np.sqrt(2 * params.init_scale / (params.N + K))
     drawn = [
-        stream(params.seed, run, f"weights, N={params.N}").standard_normal((K, params.N))
+        glorot(params.seed, run, params.K, params.N, params.init_scale)
         for run in range(params.seeds)
     ]
-    return sd * np.stack(drawn)
+    return np.stack(drawn)
+
+
+def glorot(seed: int, run: int, K: int, N: int, scale: float) -> Array:
+    """Weights of one run, N(0, 2s/(N + K)): (K, N)."""
+    normals = stream(seed, run, f"weights, N={N}").standard_normal((K, N))
+    return np.sqrt(2 * scale / (N + K)) * normals
 
 
 def participation(w: Array) -> Array:
@@ -158,56 +162,79 @@ def recorded(params: Training, w: Array) -> xr.Dataset:
         w: (condition, seed, record, K, N), at the steps `record_at`.
 
     Returns:
-        ipr (condition, seed, unit, step); norm and peak, the site of the largest |w|,
+        ipr (condition, seed, unit, record); norm and peak, the site of the largest |w|,
         (condition, seed, unit) at the end; inputs, N; and as asked weights (condition,
-        seed, weights_step, unit, pos), path (path_condition, path_step, unit, pos) of the
-        first seed, and spectrum (condition, seed, unit, wavenumber) at the end. A single
-        unit has no axis `unit`. The learning rate lr (condition) gives times to steps.
+        seed, weights_step, unit, pos), path (path_condition, path_record, unit, pos) of
+        the first seed, and spectrum (condition, seed, unit, wavenumber) at the end. A
+        single unit has no axis `unit`. Coordinates lr (condition) and step (condition,
+        record) give the times.
     """
     single = params.K == 1
     if single:
         w = w[..., 0, :]
     unit = () if single else ("unit",)
-    run, end, steps = ("condition", "seed", *unit), w[:, :, -1], np.array(params.record_at)
+    run, end = ("condition", "seed", *unit), w[:, :, -1]
     ipr = np.moveaxis(participation(w), 2, -1).astype(np.float32)
     norm = np.linalg.norm(end, axis=-1).astype(np.float32)
     peak = abs(end).argmax(-1).astype(np.int32)
     variables = {
-        "ipr": variable((*run, "step"), ipr, "inverse participation ratio of w"),
+        "ipr": variable((*run, "record"), ipr, "inverse participation ratio of w"),
         "norm": variable(run, norm, "norm of w at the end"),
         "peak": variable(run, peak, "site of the largest |w| at the end"),
         "inputs": variable((), np.int32(params.N), "inputs N"),
     }
-    lr = np.full(len(w), params.lr)
-    coordinates = (
+    product = xr.Dataset(
+        variables,
         condition_coordinates(params.families)
-        | {"lr": variable("condition", lr, "learning rate; t = lr · step / K")}
-        | {"step": variable("step", steps, "steps of SGD")}
+        | _steps("condition", "record", "step", params.record_at, len(w))
+        | {"lr": variable("condition", np.full(len(w), params.lr), "learning rate")}
         | seed_coordinate(params.seeds)
-        | ({} if single else index("unit", params.K, "unit k"))
+        | ({} if single else index("unit", params.K, "unit k")),
     )
-    if params.weights_at:
-        kept = _shortened(w[:, :, np.isin(steps, params.weights_at)])
-        dims = ("condition", "seed", "weights_step", *unit, "pos")
-        variables["weights"] = variable(dims, kept, "w")
-        at = variable("weights_step", params.weights_at, "steps of SGD")
-        coordinates |= {"weights_step": at} | index("pos", params.N, "site")
-    if params.path_at:
-        labels = params.path_of or params.stimuli
-        rows = [params.stimuli.index(label) for label in labels]
-        kept = _shortened(w[rows, 0][:, np.isin(steps, params.path_at)])
-        dims = ("path_condition", "path_step", *unit, "pos")
-        variables["path"] = variable(dims, kept, "w of the first seed")
-        coordinates |= {
-            "path_condition": variable("path_condition", labels, "family of inputs"),
-            "path_step": variable("path_step", params.path_at, "steps of SGD"),
-        } | index("pos", params.N, "site")
     if params.keep_spectrum:
         share = spectrum(end).astype(np.float32)
         text = "share of the power of w at the end in |wavenumber|"
-        variables["spectrum"] = variable((*run, "wavenumber"), share, text)
-        coordinates |= index("wavenumber", share.shape[-1], "cycles per ring")
-    return xr.Dataset(variables, coordinates)
+        product["spectrum"] = variable((*run, "wavenumber"), share, text)
+        numbers = index("wavenumber", share.shape[-1], "cycles per ring")
+        product = product.assign_coords(numbers)
+    return product.assign(_kept_weights(params, w, unit))
+
+
+def _kept_weights(params: Training, w: Array, unit: tuple[str, ...]) -> xr.Dataset:
+    """`weights` of all seeds and `path` of the first one, at the steps that are asked."""
+    kept, steps = xr.Dataset(), np.array(params.record_at)
+    sites = index("pos", params.N, "site")
+    if params.weights_at:
+        values = _shortened(w[:, :, np.isin(steps, params.weights_at)])
+        dims = ("condition", "seed", "weights_step", *unit, "pos")
+        at = variable("weights_step", params.weights_at, "steps of SGD")
+        kept = xr.Dataset(
+            {"weights": variable(dims, values, "w")}, {"weights_step": at} | sites
+        )
+    if params.path_at:
+        labels = params.path_of or params.stimuli
+        rows = [params.stimuli.index(label) for label in labels]
+        values = _shortened(w[rows, 0][:, np.isin(steps, params.path_at)])
+        dims = ("path_condition", "path_record", *unit, "pos")
+        names = variable("path_condition", labels, "family of inputs, its parameter")
+        at_steps = _steps(
+            "path_condition", "path_record", "path_step", params.path_at, len(rows)
+        )
+        path = variable(dims, values, "w of the first seed")
+        kept = kept.assign(path=path).assign_coords(
+            {"path_condition": names} | at_steps | sites
+        )
+    return kept
+
+
+def _steps(
+    condition: str, record: str, name: str, steps: Sequence[int], rows: int
+) -> dict[str, xr.Variable]:
+    """Coordinates of the records: their index, and their steps in every condition."""
+    values = np.tile(np.array(steps, np.int32), (rows, 1))
+    return index(record, len(steps), "index of the record") | {
+        name: variable((condition, record), values, "steps of SGD")
+    }
 
 
 def concat_batches(products: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -215,7 +242,10 @@ def concat_batches(products: Sequence[xr.Dataset]) -> xr.Dataset:
     parts = []
     for dim in ("condition", "path_condition"):
         along = [[name for name in p.data_vars if dim in p[name].dims] for p in products]
-        pieces = [p[names] for p, names in zip(products, along, strict=True)]
+        pieces = [
+            p[names].drop_vars("excess_kurtosis", errors="ignore")
+            for p, names in zip(products, along, strict=True)
+        ]
         parts.append(
             xr.concat(pieces, dim, coords="minimal", compat="override", join="exact")
         )
@@ -267,7 +297,7 @@ def components_product(
 
 
 def times(product: xr.Dataset) -> xr.DataArray:
-    """t = lr · step / K of what is recorded: (condition, step)."""
+    """t = lr · step / K of what is recorded: (condition, record)."""
     return product["lr"] * product["step"] / product.sizes.get("unit", 1)
 
 
@@ -278,7 +308,7 @@ def mean_over_runs(values: xr.DataArray) -> xr.DataArray:
 
 def final_ipr(product: xr.Dataset) -> xr.DataArray:
     """IPR at the end, mean over seeds and units: (condition,)."""
-    return mean_over_runs(product["ipr"].isel(step=-1, drop=True))
+    return mean_over_runs(product["ipr"].isel(record=-1))
 
 
 def at_time(product: xr.Dataset, t: float) -> xr.DataArray:

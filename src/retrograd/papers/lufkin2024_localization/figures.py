@@ -52,7 +52,7 @@ def fig2(products: Products) -> Figure:
     shown = [
         ("trajectory", "nlgp 100"),
         ("trajectory", "nlgp 0.1"),
-        ("ising", "ising"),
+        ("other", "ising"),
         ("kurtosis", "alg 5"),
     ]
     figure = Figure(figsize=(9.2, 4.4))
@@ -80,13 +80,15 @@ def fig3(products: Products) -> Figure:
     panels["ipr"].legend(title="dots: SGD, lines: theory")
     panels["cosine"].set(xscale="log", xlabel="time t", ylabel="cosine of w and theory")
     panels["cosine"].legend(title="line: first seed, bars: mean ± s.d.")
-    label, steps = sgd["path_condition"].values[-1], sgd["path_step"].values[-3:]
-    for i, step in enumerate(steps):
+    label = sgd["path_condition"].values[-1]
+    for i, record in enumerate(sgd["path_record"].values[-3:]):
         axes = panels[f"w{i}"]
         for product, style, text in ((sgd, "C3o", "SGD"), (theory, "k-", "theory")):
-            w = product["path"].sel(path_condition=label, path_step=step)
+            w = product["path"].sel(path_condition=label, path_record=record)
             axes.plot(w["pos"], w, style, markersize=3, linewidth=1, label=text)
-        axes.set(xlabel=SITE, title=f"{label}, t = {float(sgd['lr'][0]) * step:g}")
+        axes.set(
+            xlabel=SITE, title=f"{label}, t = {float(sgd['lr'][0] * w['path_step']):g}"
+        )
     panels["w0"].set_ylabel("$w_i$")
     panels["w0"].legend()
     return figure
@@ -98,7 +100,7 @@ def fig4(products: Products) -> Figure:
     figure = Figure(figsize=(5.2, 3.8))
     axes = figure.add_subplot()
     for family, color in COLORS.items():
-        runs = _of_family(sgd, family)["ipr"].isel(step=-1)
+        runs = _of_family(sgd, family)["ipr"].isel(record=-1)
         axes.errorbar(
             runs["excess_kurtosis"],
             runs.mean("seed"),
@@ -121,20 +123,19 @@ def fig4(products: Products) -> Figure:
 
 def fig5(products: Products) -> Figure:
     """Elliptical inputs: weights over time, the lowest modes of the last, and power."""
-    sgd = products["elliptical_sgd"]
-    labels = sgd["condition"].values
+    sgd = products["other_sgd"]
+    labels = [label for label in sgd["condition"].values if label != "ising"]
     figure = Figure(figsize=(9.2, 2.9))
     panels = figure.subplots(1, len(labels) + 1)
     for i, (axes, label) in enumerate(zip(panels, labels, strict=False)):
-        run = sgd.sel(condition=label)
         _evolution(axes, sgd, label)
-        final = sgd["path"].sel(path_condition=label).isel(path_step=-1)
+        final = sgd["path"].sel(path_condition=label).isel(path_record=-1)
         modes = np.fft.rfft(final)
         modes[2:] = 0
         fitted = np.fft.irfft(modes, final.sizes["pos"])
         axes.plot(final["pos"], fitted, "k--", linewidth=1, label="k ≤ 1 of the last")
         axes.set(xlabel=SITE, title=label)
-        share = run["spectrum"].mean("seed")
+        share = sgd["spectrum"].sel(condition=label).mean("seed")
         panels[-1].plot(share["wavenumber"], share, f"C{i}o-", markersize=3, label=label)
     panels[0].set_ylabel("$w_i$")
     panels[0].legend()
@@ -150,7 +151,7 @@ def fig6(products: Products) -> Figure:
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.3))
     for column, label in enumerate(("alg 4.3", "alg 30", "nlgp 100")):
         axes = figure.add_subplot(grid[0, column])
-        w = many["path"].sel(path_condition=label).isel(path_step=-1)
+        w = many["path"].sel(path_condition=label).isel(path_record=-1)
         for unit in w["unit"].values:
             axes.plot(w["pos"], w.sel(unit=unit), linewidth=0.8)
         axes.set(xlabel=SITE, title=f"{label}, {w.sizes['unit']} units")
@@ -158,9 +159,9 @@ def fig6(products: Products) -> Figure:
             axes.set_ylabel("$w_i$")
     axes = figure.add_subplot(grid[1, :2])
     runs = {
-        "sigmoid units with bias, ξ = (1, 3)": (many["ipr"].isel(step=-1), "C0o"),
+        "sigmoid units with bias, ξ = (1, 3)": (many["ipr"].isel(record=-1), "C0o"),
         "ReLU units without bias, ξ = (0.3, 0.7)": (
-            products["relu_sgd"]["ipr"].isel(step=-1),
+            products["relu_sgd"]["ipr"].isel(record=-1),
             "C3x",
         ),
         "independent components, ξ = (1, 3)": (products["components"]["ipr"], "C2^"),
@@ -185,7 +186,7 @@ def _amplifier(axes: Axes, theory: xr.Dataset, color: str) -> None:
 def _evolution(axes: Axes, product: xr.Dataset, label: str) -> None:
     """The kept weights of the first seed, from dark (early) to light (late)."""
     path = product["path"].sel(path_condition=label)
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, path.sizes["path_step"]))
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, path.sizes["path_record"]))
     for w, color in zip(path, colors, strict=True):
         axes.plot(w["pos"], w, color=color, linewidth=1)
 
@@ -194,7 +195,7 @@ def _ipr_over_time(
     axes: Axes, sgd: xr.Dataset, theory: xr.Dataset, label: str, color: str
 ) -> None:
     for product, style, text in ((sgd, "o", None), (theory, "-", label)):
-        run = product.sel(condition=label).isel(step=slice(1, None))  # t = 0 has no log
+        run = product.sel(condition=label).isel(record=slice(1, None))  # t = 0 has no log
         ipr = run["ipr"].mean("seed")
         axes.plot(times(run), ipr, f"{color}{style}", markersize=3, label=text)
 

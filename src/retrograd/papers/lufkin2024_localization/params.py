@@ -80,6 +80,19 @@ def _readable(text: str) -> str:
     return text
 
 
+def check_among(
+    name: str, values: Sequence[object], whole_name: str, whole: Sequence[object]
+) -> None:
+    """Refuse values that are not among others.
+
+    Raises:
+        ValueError: names the first.
+    """
+    for value in values:
+        if value not in whole:
+            raise ValueError(f"{name}: {value!r} is not in {whole_name}")
+
+
 StimulusName = Annotated[str, AfterValidator(_readable)]
 Pair = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
@@ -90,63 +103,20 @@ class Batch(Model):
     stimuli: Annotated[list[StimulusName], Field(min_length=1)]
     """families of inputs, one condition each: nlgp g, alg k, uniform, pm1, gauss; or
     shell, extreme, t df; or ising"""
-    lr: Positive
-    """learning rate"""
-    B: Annotated[int, Field(ge=2, multiple_of=2)]
-    """fresh samples per step, half of each class"""
-
-
-class _Sgd(SampledParameters):
-    """Online SGD of small networks that tell two correlation lengths apart."""
-
-    N: Annotated[int, Field(ge=4)]
-    """inputs"""
-    geometry: Literal["ring", "torus"] = "ring"
-    """where the inputs lie; a torus has √N × √N sites"""
     xi: Pair | None = None
     """correlation lengths ξ of the classes y = 0 and y = 1, in sites"""
     J: Pair | None = None
     """couplings of the Ising ring of the two classes, instead of xi"""
-    K: Size = 1
-    """units"""
-    activation: Literal["relu", "sigmoid"] = "relu"
-    bias: bool = False
-    """whether units have a trained bias, from 0"""
-    init_scale: Positive = 1e-3
-    """s: initial weights are drawn from N(0, 2s/(N + K))"""
+    lr: Positive
+    """learning rate"""
+    B: Annotated[int, Field(ge=2, multiple_of=2)]
+    """fresh samples per step, half of each class"""
     record_at: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
     """steps that are recorded, from 0 to the last one of the run"""
-    independent_data: bool = False
-    """every seed has its own inputs; otherwise seeds share them, and differ in the initial
-    weights only"""
-    weights_at: list[int] = []
-    """steps of record_at at which the weights of all seeds are kept"""
     path_at: list[int] = []
     """steps of record_at at which the weights of the first seed are kept, to be drawn"""
     path_of: list[StimulusName] = []
     """conditions of which they are kept; all if empty"""
-    keep_spectrum: bool = False
-    """keep the Fourier spectrum of the weights at the end"""
-
-    @model_validator(mode="after")
-    def _records_fit(self) -> Self:
-        if self.record_at[0] != 0 or any(a >= b for a, b in pairwise(self.record_at)):
-            raise ValueError("record_at: must start at 0 and increase")
-        for name in ("weights_at", "path_at"):
-            unknown = [step for step in getattr(self, name) if step not in self.record_at]
-            if unknown:
-                raise ValueError(f"{name}: step {unknown[0]} is not in record_at")
-        return self
-
-    @model_validator(mode="after")
-    def _lies_on_its_geometry(self) -> Self:
-        if self.geometry == "torus" and isqrt(self.N) ** 2 != self.N:
-            raise ValueError(f"N: a torus needs a square number of sites, not {self.N}")
-        return self
-
-
-class Training(Batch, _Sgd):
-    """SGD of conditions that share learning rate and number of samples."""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -156,11 +126,14 @@ class Training(Batch, _Sgd):
         wanted = "J" if self.kind == "ising" else "xi"
         if (self.xi is None) == (self.J is None) or getattr(self, wanted) is None:
             raise ValueError(f"{self.kind} stimuli need {wanted}, and only that")
-        unknown = [label for label in self.path_of if label not in self.stimuli]
-        if unknown:
-            raise ValueError(f"path_of: '{unknown[0]}' is not in stimuli")
-        if self.geometry == "torus" and self.kind != "pointwise":
-            raise ValueError(f"geometry: {self.kind} stimuli live on a ring")
+        return self
+
+    @model_validator(mode="after")
+    def _records_fit(self) -> Self:
+        if self.record_at[0] != 0 or any(a >= b for a, b in pairwise(self.record_at)):
+            raise ValueError("record_at: must start at 0 and increase")
+        check_among("path_at", self.path_at, "record_at", self.record_at)
+        check_among("path_of", self.path_of, "stimuli", self.stimuli)
         return self
 
     @property
@@ -179,20 +152,75 @@ class Training(Batch, _Sgd):
         return found
 
 
-class Batches(_Sgd):
-    """SGD of several batches of conditions, whose steps are the same."""
+class Network(SampledParameters):
+    """A small network that learns to tell two correlation lengths apart, by online SGD."""
+
+    N: Annotated[int, Field(ge=4)]
+    """inputs"""
+    geometry: Literal["ring", "torus"] = "ring"
+    """where the inputs lie; a torus has √N × √N sites"""
+    K: Size = 1
+    """units"""
+    activation: Literal["relu", "sigmoid"] = "relu"
+    bias: bool = False
+    """whether units have a trained bias, from 0"""
+    init_scale: Positive = 1e-3
+    """s: initial weights are drawn from N(0, 2s/(N + K))"""
+    independent_data: bool = False
+    """every seed has its own inputs; otherwise seeds share them, and differ in the initial
+    weights only"""
+    weights_at: list[int] = []
+    """recorded steps at which the weights of all seeds are kept"""
+    keep_spectrum: bool = False
+    """keep the Fourier spectrum of the weights at the end"""
+
+    @model_validator(mode="after")
+    def _lies_on_its_geometry(self) -> Self:
+        if self.geometry == "torus" and isqrt(self.N) ** 2 != self.N:
+            raise ValueError(f"N: a torus needs a square number of sites, not {self.N}")
+        return self
+
+
+class Training(Batch, Network):
+    """SGD of conditions that share learning rate and number of samples."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        check_among("weights_at", self.weights_at, "record_at", self.record_at)
+        if self.geometry == "torus" and self.kind != "pointwise":
+            raise ValueError(f"geometry: {self.kind} stimuli live on a ring")
+        return self
+
+
+class Batches(Network):
+    """SGD of several batches of conditions, with as many records each."""
 
     batches: Annotated[list[Batch], Field(min_length=2)]
 
     @model_validator(mode="after")
-    def _each_is_valid(self) -> Self:
+    def _go_together(self) -> Self:
         self.each()
+        for name in ("record_at", "path_at"):
+            if len({len(getattr(batch, name)) for batch in self.batches}) > 1:
+                raise ValueError(f"batches: every {name} must have as many steps")
         return self
 
     def each(self) -> list[Training]:
         """One training per batch."""
         common = self.model_dump(exclude={"batches"})
         return [Training(**(common | batch.model_dump())) for batch in self.batches]
+
+
+class ClassOrder(Model):
+    """Effective dynamics of Gaussian inputs, with either class the longer-correlated."""
+
+    xi: Pair
+    """the two correlation lengths ξ, in sites"""
+    lr: Positive
+    """time step of the integration"""
+    steps: Size
+    init_scale: Positive = 1e-3
+    """s: initial weights are drawn from N(0, 2s/(N + 1))"""
 
 
 class Models(Parameters):
@@ -212,6 +240,8 @@ class Models(Parameters):
     """samples of the histogram"""
     bins: Size = 60
     """of the histogram"""
+    order: ClassOrder
+    """what becomes of the weights with either order of the classes"""
 
     @model_validator(mode="after")
     def _have_amplifiers(self) -> Self:
@@ -219,22 +249,6 @@ class Models(Parameters):
             if stimulus(text).kind == "elliptical":
                 raise ValueError(f"stimuli: {text} is made of its radius, not a marginal")
         return self
-
-
-class ClassOrder(SampledParameters):
-    """Effective dynamics for Gaussian inputs, with either class the longer-correlated."""
-
-    N: Annotated[int, Field(ge=8)]
-    """inputs"""
-    xi: Pair
-    """the two correlation lengths ξ, in sites"""
-    lr: Positive
-    """time step of the integration"""
-    steps: Size
-    init_scale: Positive = 1e-3
-    """s: initial weights are drawn from N(0, 2s/(N + 1))"""
-    low: Annotated[int, Field(ge=1)] = 3
-    """largest wavenumber that counts as low"""
 
 
 class Components(SampledParameters):
@@ -268,18 +282,14 @@ class Experiment(Parameters):
     """run A: one neuron over marginals"""
     trajectory: Training | None = None
     """run B: one neuron, in detail"""
-    elliptical: Batches | None = None
-    """run C: elliptical inputs; heavy tails need larger batches"""
-    ising: Training | None = None
-    """run E: the Ising ring"""
+    other: Batches | None = None
+    """runs C and E: inputs that are no transformed Gaussian field, elliptical and Ising"""
     many: Training | None = None
     """run D: many sigmoid units with bias"""
     many_wide: Training | None = None
     """run D with more inputs"""
     relu: Training | None = None
     """many ReLU units without bias, where the rule fails"""
-    order: ClassOrder | None = None
-    """which class has the longer correlation length"""
     components: Components | None = None
     """independent component analysis"""
     torus: Training | None = None

@@ -17,11 +17,10 @@ from scipy.interpolate import CubicSpline
 
 from retrograd import circulant, marginals
 from retrograd.errors import RetrogradError
-from retrograd.marginals import Gaussian, Marginal
+from retrograd.marginals import Marginal
 from retrograd.papers.lufkin2024_localization import data
 from retrograd.papers.lufkin2024_localization.params import (
     Batches,
-    ClassOrder,
     Models,
     Stimulus,
     Training,
@@ -32,7 +31,8 @@ from retrograd.products import variable
 Array = NDArray[np.float64]
 Phi = Callable[[Array], Array]
 TABLE = 200  # angles θ in [0, π/2] at which φ(sin θ) is tabulated
-LINEAR = np.sqrt(2 / np.pi)  # φ'(0), whatever the marginal
+LINEAR = float(np.sqrt(2 / np.pi))  # φ'(0), whatever the marginal
+LOW = 3  # largest wavenumber that counts as low
 
 
 # ---- the amplifier -----------------------------------------------------------------------
@@ -184,42 +184,47 @@ def _linear(slopes: Sequence[float]) -> Phi:
 
 
 def amplifiers(params: Models, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """φ(a) of the models, φ to third order, and √(2/π) a: (condition, a)."""
+    """Amplifiers of the models, and where weights end with either order of the classes.
+
+    Returns:
+        phi and phi_cubic, its third order, (condition, a); phi_linear (a), √(2/π) a of
+        Gaussian inputs; low_power (order,), see `low_power`.
+    """
     families = [stimulus(text) for text in params.stimuli]
     theta = np.linspace(0, np.pi / 2, 31)
     half = np.array([amplifier(family.marginal, theta) for family in families])
-    a, phi = np.sin(theta), half
-    a = np.concatenate([-a[:0:-1], a])
-    phi = np.concatenate([-phi[:, :0:-1], phi], axis=1)
+    a = np.sin(np.concatenate([-theta[:0:-1], theta]))
+    phi = np.concatenate([-half[:, :0:-1], half], axis=1)
     cubic = [cubic_amplifier(family.marginal.excess_kurtosis, a) for family in families]
+    short, long = sorted(params.order.xi)
+    orders = {"y = 1 longer": (short, long), "y = 1 shorter": (long, short)}
+    low = [low_power(params, xi) for xi in orders.values()]
     dims = ("condition", "a")
+    text = f"share of the power of w at the end in |wavenumber| ≤ {LOW}"
     return xr.Dataset(
         {
             "phi": variable(dims, phi, "localization amplifier φ(a)"),
             "phi_cubic": variable(dims, np.array(cubic), "φ(a) to third order"),
             "phi_linear": variable("a", LINEAR * a, "√(2/π) a, of Gaussian inputs"),
+            "low_power": variable("order", low, text),
         },
         data.condition_coordinates(families)
-        | {"a": variable("a", a, "a = (Σ₁w)_i/√(w·Σ₁w)")},
+        | {
+            "a": variable("a", a, "a = (Σ₁w)_i/√(w·Σ₁w)"),
+            "order": variable("order", list(orders), "which class is longer correlated"),
+        },
     )
 
 
-def class_order(params: ClassOrder, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Where the power of w ends, with either class the longer-correlated one.
+def low_power(params: Models, xi: Sequence[float]) -> float:
+    """Share of the power of w in |wavenumber| ≤ LOW after learning Gaussian inputs.
 
-    Returns:
-        low_power (order, seed): share of the power in |k| ≤ `low`.
+    Args:
+        params: has sizes, steps and the seed of the initial weights.
+        xi: correlation lengths of the classes y = 0 and y = 1.
     """
-    short, long = sorted(params.xi)
-    pairs = {"y = 1 longer": (short, long), "y = 1 shorter": (long, short)}
-    rows = [[circulant.gaussian_row(params.N, x) for x in xi] for xi in pairs.values()]
-    start = data.initial_weights(params)[:, 0]
-    phi = Amplifier([Gaussian()] * 2)
-    w = effective(phi, np.array(rows), start, params.lr, [0, params.steps])
-    low = data.spectrum(w[:, :, -1])[..., : params.low + 1].sum(-1)
-    text = f"share of the power of w at the end in |wavenumber| ≤ {params.low}"
-    return xr.Dataset(
-        {"low_power": variable(("order", "seed"), low, text)},
-        {"order": variable("order", list(pairs), "order of the classes")}
-        | data.seed_coordinate(params.seeds),
-    )
+    order, N = params.order, params.N
+    rows = np.array([[circulant.gaussian_row(N, length) for length in xi]])
+    start = data.glorot(params.seed, 0, 1, N, order.init_scale)
+    w = effective(_linear([LINEAR]), rows, start, order.lr, [0, order.steps])
+    return float(data.spectrum(w[0, 0, -1])[: LOW + 1].sum())

@@ -38,8 +38,8 @@ def train(
     """Train every run and record it.
 
     Returns:
-        What `data.recorded` describes, and loss (condition, seed, step): the loss on the
-        next batch, before it is learnt from.
+        What `data.recorded` describes, and loss (condition, record), the mean over seeds of
+        the loss on the next batch, before it is learnt from.
 
     Raises:
         RetrogradError: a run went non-finite; names condition, seed and step.
@@ -51,9 +51,9 @@ def train(
     what = f"{params.stimuli[0]}, ..., N={params.N}"
     found = ensembles.follow(ensemble, params.record_at, what)
     product = data.recorded(params, found["w"])
-    loss = found["loss"].astype(np.float32)
-    text = "mean squared error on the next batch"
-    return product.assign(loss=variable(("condition", "seed", "step"), loss, text))
+    loss = found["loss"].mean(1)
+    text = "mean squared error on the next batch, mean over seeds"
+    return product.assign(loss=variable(("condition", "record"), loss, text))
 
 
 class TorchNoise:
