@@ -17,6 +17,7 @@ from retrograd.papers.lufkin2024_localization.data import (
     final_ipr,
     mean_over_runs,
 )
+from retrograd.papers.lufkin2024_localization.params import ELLIPTICAL
 
 xrT = TypeVar("xrT", xr.Dataset, xr.DataArray)
 EARLY, LATE = 4.0, 60.0  # times t of the trajectories that are compared
@@ -176,8 +177,9 @@ def _cosine(products: Products, t: float) -> xr.DataArray:
 
 
 def _elliptical(product: xrT) -> xrT:
-    """Without the Ising ring, which is in the same product."""
-    return product.sel(condition=product["condition"] != "ising")
+    """Without the Ising ring and others in the same product."""
+    labels = product["condition"].values
+    return product.sel(condition=[x for x in labels if x.split()[0] in ELLIPTICAL])
 
 
 def _rank_correlation(a: xr.DataArray, b: xr.DataArray) -> float:

@@ -4,7 +4,7 @@ Shared by simulation and theory, which both start from the same initial weights.
 of weights are (condition, seed, time, unit, input).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -150,10 +150,6 @@ def index(dim: str, count: int, long_name: str) -> dict[str, xr.Variable]:
     return {dim: variable(dim, np.arange(count), long_name)}
 
 
-def seed_coordinate(seeds: int) -> dict[str, xr.Variable]:
-    return index("seed", seeds, "index of the run's random streams")
-
-
 def recorded(params: Training, w: Array) -> xr.Dataset:
     """What is kept of trained or predicted weights.
 
@@ -164,15 +160,14 @@ def recorded(params: Training, w: Array) -> xr.Dataset:
     Returns:
         ipr (condition, seed, unit, record); norm and peak, the site of the largest |w|,
         (condition, seed, unit) at the end; inputs, N; and as asked weights (condition,
-        seed, weights_step, unit, pos), path (path_condition, path_record, unit, pos) of
-        the first seed, and spectrum (condition, seed, unit, wavenumber) at the end. A
-        single unit has no axis `unit`. Coordinates lr (condition) and step (condition,
-        record) give the times.
+        seed, weights_step, unit, pos); path (condition, record, unit, pos) and end
+        (condition, unit, pos) of the first seed; spectrum (condition, seed, unit,
+        wavenumber) at the end. A single unit has no axis `unit`. Coordinates lr
+        (condition) and step (condition, record) give the times.
     """
-    single = params.K == 1
-    if single:
+    unit = ("unit",) if params.K > 1 else ()
+    if not unit:
         w = w[..., 0, :]
-    unit = () if single else ("unit",)
     run, end = ("condition", "seed", *unit), w[:, :, -1]
     ipr = np.moveaxis(participation(w), 2, -1).astype(np.float32)
     norm = np.linalg.norm(end, axis=-1).astype(np.float32)
@@ -183,73 +178,73 @@ def recorded(params: Training, w: Array) -> xr.Dataset:
         "peak": variable(run, peak, "site of the largest |w| at the end"),
         "inputs": variable((), np.int32(params.N), "inputs N"),
     }
-    product = xr.Dataset(
-        variables,
-        condition_coordinates(params.families)
-        | _steps("condition", "record", "step", params.record_at, len(w))
-        | {"lr": variable("condition", np.full(len(w), params.lr), "learning rate")}
-        | seed_coordinate(params.seeds)
-        | ({} if single else index("unit", params.K, "unit k")),
-    )
+    variables |= _kept_weights(params, w, unit)
     if params.keep_spectrum:
         share = spectrum(end).astype(np.float32)
         text = "share of the power of w at the end in |wavenumber|"
-        product["spectrum"] = variable((*run, "wavenumber"), share, text)
-        numbers = index("wavenumber", share.shape[-1], "cycles per ring")
-        product = product.assign_coords(numbers)
-    return product.assign(_kept_weights(params, w, unit))
+        variables["spectrum"] = variable((*run, "wavenumber"), share, text)
+    return xr.Dataset(variables, _coordinates(params, variables))
 
 
-def _kept_weights(params: Training, w: Array, unit: tuple[str, ...]) -> xr.Dataset:
-    """`weights` of all seeds and `path` of the first one, at the steps that are asked."""
-    kept, steps = xr.Dataset(), np.array(params.record_at)
-    sites = index("pos", params.N, "site")
+def _kept_weights(
+    params: Training, w: Array, unit: tuple[str, ...]
+) -> dict[str, xr.Variable]:
+    """The weights themselves, as far as they are asked for."""
+    kept = {}
     if params.weights_at:
-        values = _shortened(w[:, :, np.isin(steps, params.weights_at)])
+        values = w[:, :, np.isin(params.record_at, params.weights_at)]
         dims = ("condition", "seed", "weights_step", *unit, "pos")
-        at = variable("weights_step", params.weights_at, "steps of SGD")
-        kept = xr.Dataset(
-            {"weights": variable(dims, values, "w")}, {"weights_step": at} | sites
-        )
-    if params.path_at:
-        labels = params.path_of or params.stimuli
-        rows = [params.stimuli.index(label) for label in labels]
-        values = _shortened(w[rows, 0][:, np.isin(steps, params.path_at)])
-        dims = ("path_condition", "path_record", *unit, "pos")
-        names = variable("path_condition", labels, "family of inputs, its parameter")
-        at_steps = _steps(
-            "path_condition", "path_record", "path_step", params.path_at, len(rows)
-        )
-        path = variable(dims, values, "w of the first seed")
-        kept = kept.assign(path=path).assign_coords(
-            {"path_condition": names} | at_steps | sites
-        )
+        kept["weights"] = variable(dims, _shortened(values), "w")
+    if params.keep_path:
+        dims = ("condition", "record", *unit, "pos")
+        kept["path"] = variable(dims, _shortened(w[:, 0]), "w of the first seed")
+    if params.keep_end:
+        dims = ("condition", *unit, "pos")
+        text = "w of the first seed at the end"
+        kept["end"] = variable(dims, _shortened(w[:, 0, -1]), text)
     return kept
 
 
-def _steps(
-    condition: str, record: str, name: str, steps: Sequence[int], rows: int
+def _coordinates(
+    params: Training, variables: Mapping[str, xr.Variable]
 ) -> dict[str, xr.Variable]:
-    """Coordinates of the records: their index, and their steps in every condition."""
-    values = np.tile(np.array(steps, np.int32), (rows, 1))
-    return index(record, len(steps), "index of the record") | {
-        name: variable((condition, record), values, "steps of SGD")
+    """Coordinates of the conditions, and of whatever dims the variables have."""
+    conditions, steps = len(params.stimuli), np.array(params.record_at, np.int32)
+    found = condition_coordinates(params.families) | {
+        "lr": variable("condition", np.full(conditions, params.lr), "learning rate"),
+        "step": variable(
+            ("condition", "record"), np.tile(steps, (conditions, 1)), "steps of SGD"
+        ),
     }
+    sizes = xr.Dataset(variables).sizes
+    texts = {
+        "record": "index of the record",
+        "seed": "index of the run's random streams",
+        "unit": "unit k",
+        "pos": "site",
+        "wavenumber": "cycles per ring",
+    }
+    for dim, text in texts.items():
+        if dim in sizes:
+            found |= index(dim, sizes[dim], text)
+    if params.weights_at:
+        found["weights_step"] = variable("weights_step", params.weights_at, "steps of SGD")
+    return found
 
 
 def concat_batches(products: Sequence[xr.Dataset]) -> xr.Dataset:
-    """The products of several batches, one after the other along their conditions."""
-    parts = []
-    for dim in ("condition", "path_condition"):
-        along = [[name for name in p.data_vars if dim in p[name].dims] for p in products]
-        pieces = [
-            p[names].drop_vars("excess_kurtosis", errors="ignore")
-            for p, names in zip(products, along, strict=True)
-        ]
-        parts.append(
-            xr.concat(pieces, dim, coords="minimal", compat="override", join="exact")
-        )
-    joined: xr.Dataset = xr.merge([*parts, products[0]["inputs"]], join="exact")
+    """The products of several batches, one after the other along `condition`.
+
+    Without excess kurtosis, which elliptical families do not have.
+    """
+    joined: xr.Dataset = xr.concat(
+        [product.drop_vars("excess_kurtosis", errors="ignore") for product in products],
+        "condition",
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="exact",
+    )
     return joined
 
 
@@ -288,7 +283,7 @@ def components_product(
             ),
         },
         condition_coordinates(families)
-        | seed_coordinate(params.seeds)
+        | index("seed", params.seeds, "index of the run's random streams")
         | index("unit", params.N, "component"),
     )
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from retrograd.papers.lufkin2024_localization.data import cosine, final_ipr, times
+from retrograd.papers.lufkin2024_localization.params import ELLIPTICAL
 
 Products = Mapping[str, xr.Dataset]
 SITE = "site i"
@@ -53,7 +54,7 @@ def fig2(products: Products) -> Figure:
         ("trajectory", "nlgp 100"),
         ("trajectory", "nlgp 0.1"),
         ("other", "ising"),
-        ("kurtosis", "alg 5"),
+        ("other", "alg 5"),
     ]
     figure = Figure(figsize=(9.2, 4.4))
     grid = figure.subplots(2, len(shown), sharex=True, sharey=True)
@@ -80,15 +81,14 @@ def fig3(products: Products) -> Figure:
     panels["ipr"].legend(title="dots: SGD, lines: theory")
     panels["cosine"].set(xscale="log", xlabel="time t", ylabel="cosine of w and theory")
     panels["cosine"].legend(title="line: first seed, bars: mean ± s.d.")
-    label = sgd["path_condition"].values[-1]
-    for i, record in enumerate(sgd["path_record"].values[-3:]):
+    label = sgd["condition"].values[-1]
+    for i, record in enumerate(sgd["record"].values[-4:-1]):
         axes = panels[f"w{i}"]
         for product, style, text in ((sgd, "C3o", "SGD"), (theory, "k-", "theory")):
-            w = product["path"].sel(path_condition=label, path_record=record)
+            w = product["path"].sel(condition=label, record=record)
             axes.plot(w["pos"], w, style, markersize=3, linewidth=1, label=text)
-        axes.set(
-            xlabel=SITE, title=f"{label}, t = {float(sgd['lr'][0] * w['path_step']):g}"
-        )
+        t = float(times(sgd).sel(condition=label, record=record))
+        axes.set(xlabel=SITE, title=f"{label}, t = {t:g}")
     panels["w0"].set_ylabel("$w_i$")
     panels["w0"].legend()
     return figure
@@ -124,12 +124,12 @@ def fig4(products: Products) -> Figure:
 def fig5(products: Products) -> Figure:
     """Elliptical inputs: weights over time, the lowest modes of the last, and power."""
     sgd = products["other_sgd"]
-    labels = [label for label in sgd["condition"].values if label != "ising"]
+    labels = [x for x in sgd["condition"].values if x.split()[0] in ELLIPTICAL]
     figure = Figure(figsize=(9.2, 2.9))
     panels = figure.subplots(1, len(labels) + 1)
     for i, (axes, label) in enumerate(zip(panels, labels, strict=False)):
         _evolution(axes, sgd, label)
-        final = sgd["path"].sel(path_condition=label).isel(path_record=-1)
+        final = sgd["path"].sel(condition=label).isel(record=-1)
         modes = np.fft.rfft(final)
         modes[2:] = 0
         fitted = np.fft.irfft(modes, final.sizes["pos"])
@@ -151,7 +151,7 @@ def fig6(products: Products) -> Figure:
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.3))
     for column, label in enumerate(("alg 4.3", "alg 30", "nlgp 100")):
         axes = figure.add_subplot(grid[0, column])
-        w = many["path"].sel(path_condition=label).isel(path_record=-1)
+        w = many["end"].sel(condition=label)
         for unit in w["unit"].values:
             axes.plot(w["pos"], w.sel(unit=unit), linewidth=0.8)
         axes.set(xlabel=SITE, title=f"{label}, {w.sizes['unit']} units")
@@ -185,8 +185,8 @@ def _amplifier(axes: Axes, theory: xr.Dataset, color: str) -> None:
 
 def _evolution(axes: Axes, product: xr.Dataset, label: str) -> None:
     """The kept weights of the first seed, from dark (early) to light (late)."""
-    path = product["path"].sel(path_condition=label)
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, path.sizes["path_record"]))
+    path = product["path"].sel(condition=label)
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.92, path.sizes["record"]))
     for w, color in zip(path, colors, strict=True):
         axes.plot(w["pos"], w, color=color, linewidth=1)
 
@@ -204,13 +204,13 @@ def _cosine_over_time(
     axes: Axes, sgd: xr.Dataset, theory: xr.Dataset, label: str, i: int
 ) -> None:
     """Of the first seed, and of all seeds at fewer times; labels side by side."""
-    lr = float(sgd["lr"].sel(condition=label))
-    first = cosine(sgd["path"], theory["path"]).sel(path_condition=label)[1:]
-    axes.plot(lr * first["path_step"], first, f"C{i}-", linewidth=1, label=label)
+    first = cosine(sgd["path"], theory["path"]).sel(condition=label)[1:]
+    t = times(sgd).sel(condition=label)[1:]
+    axes.plot(t, first, f"C{i}-", linewidth=1, label=label)
     every = cosine(sgd["weights"], theory["weights"]).sel(condition=label)
     mean, spread = every.mean("seed"), every.std("seed", ddof=1)
-    t = lr * every["weights_step"] * 1.06 ** (i - 1.5)
-    axes.errorbar(t, mean, spread, fmt=f"C{i}o", capsize=2)
+    t = every["lr"] * every["weights_step"]
+    axes.errorbar(t * 1.06 ** (i - 1.5), mean, spread, fmt=f"C{i}o", capsize=2)
 
 
 def _of_family(product: xr.Dataset, family: str) -> xr.Dataset:

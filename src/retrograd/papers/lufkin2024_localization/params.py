@@ -80,19 +80,6 @@ def _readable(text: str) -> str:
     return text
 
 
-def check_among(
-    name: str, values: Sequence[object], whole_name: str, whole: Sequence[object]
-) -> None:
-    """Refuse values that are not among others.
-
-    Raises:
-        ValueError: names the first.
-    """
-    for value in values:
-        if value not in whole:
-            raise ValueError(f"{name}: {value!r} is not in {whole_name}")
-
-
 StimulusName = Annotated[str, AfterValidator(_readable)]
 Pair = Annotated[list[Positive], Field(min_length=2, max_length=2)]
 
@@ -113,10 +100,6 @@ class Batch(Model):
     """fresh samples per step, half of each class"""
     record_at: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=2)]
     """steps that are recorded, from 0 to the last one of the run"""
-    path_at: list[int] = []
-    """steps of record_at at which the weights of the first seed are kept, to be drawn"""
-    path_of: list[StimulusName] = []
-    """conditions of which they are kept; all if empty"""
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
@@ -132,8 +115,6 @@ class Batch(Model):
     def _records_fit(self) -> Self:
         if self.record_at[0] != 0 or any(a >= b for a, b in pairwise(self.record_at)):
             raise ValueError("record_at: must start at 0 and increase")
-        check_among("path_at", self.path_at, "record_at", self.record_at)
-        check_among("path_of", self.path_of, "stimuli", self.stimuli)
         return self
 
     @property
@@ -171,6 +152,10 @@ class Network(SampledParameters):
     weights only"""
     weights_at: list[int] = []
     """recorded steps at which the weights of all seeds are kept"""
+    keep_path: bool = False
+    """keep the weights of the first seed at all records, to be drawn"""
+    keep_end: bool = False
+    """keep the weights of the first seed at the end, to be drawn"""
     keep_spectrum: bool = False
     """keep the Fourier spectrum of the weights at the end"""
 
@@ -186,7 +171,9 @@ class Training(Batch, Network):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_among("weights_at", self.weights_at, "record_at", self.record_at)
+        for step in self.weights_at:
+            if step not in self.record_at:
+                raise ValueError(f"weights_at: step {step} is not in record_at")
         if self.geometry == "torus" and self.kind != "pointwise":
             raise ValueError(f"geometry: {self.kind} stimuli live on a ring")
         return self
@@ -200,9 +187,8 @@ class Batches(Network):
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         self.each()
-        for name in ("record_at", "path_at"):
-            if len({len(getattr(batch, name)) for batch in self.batches}) > 1:
-                raise ValueError(f"batches: every {name} must have as many steps")
+        if len({len(batch.record_at) for batch in self.batches}) > 1:
+            raise ValueError("batches: every record_at must have as many steps")
         return self
 
     def each(self) -> list[Training]:
@@ -283,7 +269,8 @@ class Experiment(Parameters):
     trajectory: Training | None = None
     """run B: one neuron, in detail"""
     other: Batches | None = None
-    """runs C and E: inputs that are no transformed Gaussian field, elliptical and Ising"""
+    """runs C and E: inputs that are no transformed Gaussian field, elliptical and Ising;
+    and one that is, with heavy tails, to be drawn beside them"""
     many: Training | None = None
     """run D: many sigmoid units with bias"""
     many_wide: Training | None = None
