@@ -40,10 +40,11 @@ def elliptical(**changes: Any) -> Training:
 
 def batches(**changes: Any) -> Batches:
     """Elliptical and Ising inputs in one product."""
-    lists: dict[str, Any] = {"B": 20, "record_at": [0, 10, 30], "path_at": [0, 30]}
+    lists: dict[str, Any] = {"B": 20, "record_at": [0, 10, 30]}
     usual: dict[str, Any] = {
         "N": 12,
         "seeds": 2,
+        "keep_path": True,
         "keep_spectrum": True,
         "batches": [
             {"stimuli": ["shell", "t 6"], "xi": [1, 3], "lr": 0.1} | lists,

@@ -152,12 +152,10 @@ def test_the_models_are_shown_with_their_densities() -> None:
         (training, {"stimuli": ["ising"]}, "need J, and only that"),
         (training, {"B": 21}, "multiple of 2"),
         (training, {"record_at": [5, 10]}, "must start at 0 and increase"),
-        (training, {"weights_at": [11]}, "weights_at: 11 is not in record_at"),
-        (training, {"path_at": [11]}, "path_at: 11 is not in record_at"),
-        (training, {"path_of": ["shell"]}, "path_of: 'shell' is not in stimuli"),
+        (training, {"weights_at": [11]}, "weights_at: step 11 is not in record_at"),
         (training, {"geometry": "torus"}, "a torus needs a square number"),
         (elliptical, {"N": 16, "geometry": "torus"}, "live on a ring"),
-        (batches, {"weights_at": [7]}, "weights_at: 7 is not in record_at"),
+        (batches, {"weights_at": [7]}, "weights_at: step 7 is not in record_at"),
     ],
 )
 def test_bad_parameters_are_refused(

@@ -72,11 +72,11 @@ def test_the_amplifier_ends_at_the_mean_magnitude(law: Marginal) -> None:
 
 @pytest.mark.parametrize("law", LAWS)
 def test_all_amplifiers_start_with_the_same_slope_and_the_cubic(law: Marginal) -> None:
-    a = 0.02
-    cubic = theory.cubic_amplifier(law.excess_kurtosis, np.array([a]))
-    assert phi(law, a)[0] == pytest.approx(
-        cubic[0], abs=2e-8 * (1 + law.excess_kurtosis**2)
-    )
+    # What is left is of order a⁵, or a^(k−1) if moments of order k do not exist.
+    a = np.array([0.01, 0.02, 0.04])
+    order = min(5.0, law.k - 1) if isinstance(law, Algebraic) else 5.0
+    rest = phi(law, a) - theory.cubic_amplifier(law.excess_kurtosis, a)
+    assert (abs(rest) < a**order).all()
     assert phi(law, 1e-5)[0] / 1e-5 == pytest.approx(np.sqrt(2 / np.pi), abs=1e-7)
 
 
@@ -100,9 +100,9 @@ def test_the_amplifier_is_the_mean_of_gated_inputs() -> None:
     # Independent entries, many of them: E[1(w·x > 0) x_i] = φ(a_i)/2 with a = w/|w|.
     law, rng = Uniform(), np.random.default_rng(0)
     w = np.concatenate([[4.0], np.ones(40)])
-    x = law(rng.standard_normal((400_000, 41)))
+    x = law(rng.standard_normal((150_000, 41)))
     found = (x[:, 0] * (x @ w > 0)).mean()
-    assert found == pytest.approx(phi(law, 4 / np.sqrt(56))[0] / 2, abs=0.003)
+    assert found == pytest.approx(phi(law, 4 / np.sqrt(56))[0] / 2, abs=0.005)
 
 
 # ---- effective dynamics ------------------------------------------------------------------
@@ -177,11 +177,11 @@ def test_slopes_of_elliptical_families_are_those_of_the_specification() -> None:
     assert slope["t 6"] == pytest.approx(0.75)
     assert theory.elliptical_slope(stimulus("t 3"), 40) == pytest.approx(2 / np.pi)
     rng = np.random.default_rng(1)
-    r = 2 + np.arctanh(rng.random(400_000))
-    u = rng.standard_normal((400_000, 40))
+    r = 2 + np.arctanh(rng.random(100_000))
+    u = rng.standard_normal((100_000, 40))
     entry = r / np.sqrt((r**2).mean() / 40) * u[:, 0] / np.linalg.norm(u, axis=1)
     extreme = theory.elliptical_slope(stimulus("extreme"), 40)
-    assert abs(entry).mean() == pytest.approx(extreme, abs=0.005)
+    assert abs(entry).mean() == pytest.approx(extreme, abs=0.01)
 
 
 def test_the_stationary_norm_of_the_specification_is_reached() -> None:
@@ -219,13 +219,18 @@ def test_the_order_of_the_classes_decides_between_low_and_high_frequencies() -> 
 
 
 def test_the_theory_starts_where_the_seeds_do_and_gives_its_variables() -> None:
-    params = training(weights_at=[0, 30], path_at=[0, 10], path_of=["alg 5"])
+    params = training(weights_at=[0, 30], keep_path=True, keep_end=True)
     product = theory.theory(params, {})
     start = data.initial_weights(params)[:, 0]
     first = product["weights"].sel(condition="nlgp 10", weights_step=0)
     np.testing.assert_allclose(first, start, rtol=2**-8)
-    path = product["path"].sel(path_condition="alg 5").isel(path_record=0)
-    np.testing.assert_allclose(path, start[0], rtol=2**-8)
+    path = product["path"].sel(condition="alg 5")
+    np.testing.assert_allclose(path.isel(record=0), start[0], rtol=2**-8)
+    np.testing.assert_array_equal(
+        path.isel(record=-1), product["end"].sel(condition="alg 5")
+    )
+    last = product["weights"].sel(condition="alg 5", weights_step=30, seed=0)
+    np.testing.assert_array_equal(path.isel(record=-1), last)
 
 
 def test_a_seed_is_the_same_alone_and_in_a_batch_by_theory() -> None:
@@ -236,13 +241,10 @@ def test_a_seed_is_the_same_alone_and_in_a_batch_by_theory() -> None:
 def test_batches_are_put_one_after_the_other() -> None:
     product = theory.theory(batches(), {})
     assert product["condition"].values.tolist() == ["shell", "t 6", "ising"]
-    assert product["path_condition"].values.tolist() == ["shell", "t 6", "ising"]
     assert product["lr"].values.tolist() == [0.1, 0.1, 0.05]
     alone = theory.theory(batches().each()[1], {})
     np.testing.assert_array_equal(product["norm"].sel(condition=["ising"]), alone["norm"])
-    np.testing.assert_array_equal(
-        product["path"].sel(path_condition=["ising"]), alone["path"]
-    )
+    np.testing.assert_array_equal(product["path"].sel(condition=["ising"]), alone["path"])
 
 
 @pytest.mark.parametrize(
