@@ -23,28 +23,29 @@ NAMES = {"nlgp": "NLGP (gain g)", "alg": "algebraic (power k)"}
 def fig1(products: Products) -> Figure:
     """One input of each model; covariance, density and amplifier of them."""
     models, theory = products["models_instance"], products["models_theory"]
-    figure = Figure(figsize=(8.4, 4.6))
+    figure = Figure(figsize=(8.0, 4.4))
     top, bottom = figure.subplots(2, models.sizes["condition"])
     for i, (axes, label) in enumerate(zip(top, models["condition"].values, strict=True)):
-        sample = models["sample"].sel(condition=label)
-        axes.plot(sample["pos"], sample, f"C{i}o-", markersize=2.5, linewidth=0.8)
+        model = models.sel(condition=label)
+        axes.plot(model["pos"], model["sample"], f"C{i}", linewidth=0.9)
         axes.set(xlabel=SITE, ylim=(-3.6, 3.6), title=label)
-        covariance = models["covariance"].sel(condition=label)
-        shift = covariance.roll(pos=covariance.sizes["pos"] // 2)
-        near = slice(covariance.sizes["pos"] // 2 - 6, covariance.sizes["pos"] // 2 + 7)
-        bottom[0].plot(np.arange(-6, 7), shift[near], f"C{i}.-", label=label)
-        density = models["density"].sel(condition=label)
-        bottom[1].step(density["value"], density, f"C{i}", where="mid", linewidth=1)
+        style = f"C{i}.-" if i < 2 else f"C{i}.--"  # the last two are nearly the same
+        bottom[0].plot(model["pos"][:7], model["covariance"][:7], style, label=label)
+        if label == "ising":
+            bottom[1].vlines([-1, 1], 0, 0.7, color=f"C{i}", label="±1")
+        else:
+            bottom[1].plot(model["value"], model["density"], f"C{i}", linewidth=1)
         _amplifier(bottom[2], theory.sel(condition=label), f"C{i}")
     top[0].set_ylabel("input $x_i$")
     bottom[0].set(xlabel="distance, sites", ylabel="covariance")
     bottom[0].legend()
-    bottom[1].set(xlabel="value of $x_i$", ylabel="density", ylim=(0, 0.8))
-    bottom[1].set_title("spins: two points, ±1", fontsize="small")
+    bottom[1].set(xlabel="value of $x_i$", ylabel="density", ylim=(0, 0.75))
+    bottom[1].legend()
     linear = theory["phi_linear"]
     bottom[2].plot(linear["a"], linear, "k--", linewidth=0.8, label="√(2/π) a")
-    bottom[2].set(xlabel="a", ylabel="amplifier φ(a)", ylim=(-1.3, 1.3))
-    bottom[2].legend(fontsize="x-small", title="dotted: third order")
+    bottom[2].set(xlabel="a", ylabel="amplifier φ(a)", ylim=(-1.2, 1.2))
+    bottom[2].legend(fontsize="x-small", loc="upper left")
+    _few_ticks(*top, *bottom)
     return figure
 
 
@@ -56,7 +57,7 @@ def fig2(products: Products) -> Figure:
         ("other", "ising"),
         ("other", "alg 5"),
     ]
-    figure = Figure(figsize=(9.2, 4.4))
+    figure = Figure(figsize=(8.4, 4.0))
     grid = figure.subplots(2, len(shown), sharex=True, sharey=True)
     for column, (name, label) in enumerate(shown):
         for axes, kind in zip(grid[:, column], ("sgd", "theory"), strict=True):
@@ -65,6 +66,7 @@ def fig2(products: Products) -> Figure:
         grid[1, column].set_xlabel(SITE)
     for axes, text in zip(grid[:, 0], ("SGD", "effective dynamics"), strict=True):
         axes.set_ylabel(f"{text}, $w_i$")
+    _few_ticks(*grid.flat)
     return figure
 
 
@@ -77,12 +79,16 @@ def fig3(products: Products) -> Figure:
     for i, label in enumerate(sgd["condition"].values):
         _ipr_over_time(panels["ipr"], sgd, theory, label, f"C{i}")
         _cosine_over_time(panels["cosine"], sgd, theory, label, i)
-    panels["ipr"].set(xscale="log", xlabel="time t", ylabel=IPR)
-    panels["ipr"].legend(title="dots: SGD, lines: theory")
-    panels["cosine"].set(xscale="log", xlabel="time t", ylabel="cosine of w and theory")
-    panels["cosine"].legend(title="line: first seed, bars: mean ± s.d.")
+    panels["ipr"].set_ylabel(IPR)
+    panels["ipr"].legend(title="dots: SGD, lines: theory", title_fontsize="small")
+    panels["cosine"].set(ylabel="cosine of w and theory", ylim=(0.4, 1.04))
+    title = "lines: first seed\ndots: mean ± s.d."
+    panels["cosine"].legend(title=title, title_fontsize="small", loc="lower left")
+    for axes in (panels["ipr"], panels["cosine"]):
+        axes.set(xscale="log", xlabel="time t")
+        _plain_ticks(axes, [2, 5, 10, 20, 50])
     label = sgd["condition"].values[-1]
-    for i, record in enumerate(sgd["record"].values[-4:-1]):
+    for i, record in enumerate(sgd["record"].values[1:4]):
         axes = panels[f"w{i}"]
         for product, style, text in ((sgd, "C3o", "SGD"), (theory, "k-", "theory")):
             w = product["path"].sel(condition=label, record=record)
@@ -91,6 +97,7 @@ def fig3(products: Products) -> Figure:
         axes.set(xlabel=SITE, title=f"{label}, t = {t:g}")
     panels["w0"].set_ylabel("$w_i$")
     panels["w0"].legend()
+    _few_ticks(*(panels[f"w{i}"] for i in range(3)))
     return figure
 
 
@@ -115,8 +122,8 @@ def fig4(products: Products) -> Figure:
     sinusoid = 1.5 / int(sgd["inputs"])
     axes.axhline(sinusoid, color="k", linewidth=0.8, label="sinusoid, 1.5/N")
     axes.axvline(0, color="k", linewidth=0.5, linestyle=":")
-    axes.set_xscale("symlog", linthresh=1, linscale=1.5)
-    axes.set(xlabel=KURTOSIS, ylabel=IPR)
+    _kurtosis_axis(axes)
+    axes.set_ylabel(IPR)
     axes.legend()
     return figure
 
@@ -125,7 +132,7 @@ def fig5(products: Products) -> Figure:
     """Elliptical inputs: weights over time, the lowest modes of the last, and power."""
     sgd = products["other_sgd"]
     labels = [x for x in sgd["condition"].values if x.split()[0] in ELLIPTICAL]
-    figure = Figure(figsize=(9.2, 2.9))
+    figure = Figure(figsize=(8.8, 2.8))
     panels = figure.subplots(1, len(labels) + 1)
     for i, (axes, label) in enumerate(zip(panels, labels, strict=False)):
         _evolution(axes, sgd, label)
@@ -136,10 +143,12 @@ def fig5(products: Products) -> Figure:
         axes.plot(final["pos"], fitted, "k--", linewidth=1, label="k ≤ 1 of the last")
         axes.set(xlabel=SITE, title=label)
         share = sgd["spectrum"].sel(condition=label).mean("seed")
-        panels[-1].plot(share["wavenumber"], share, f"C{i}o-", markersize=3, label=label)
+        panels[-1].plot(share["wavenumber"], share, f"C{i}", label=label)
     panels[0].set_ylabel("$w_i$")
-    panels[0].legend()
+    panels[0].legend(loc="center right")
+    _few_ticks(*panels[:-1])
     panels[-1].set(yscale="log", xlabel="wavenumber |k|", title="share of power")
+    panels[-1].grid(visible=False)
     panels[-1].legend()
     return figure
 
@@ -152,12 +161,12 @@ def fig6(products: Products) -> Figure:
     for column, label in enumerate(("alg 4.3", "alg 30", "nlgp 100")):
         axes = figure.add_subplot(grid[0, column])
         w = many["end"].sel(condition=label)
-        for unit in w["unit"].values:
-            axes.plot(w["pos"], w.sel(unit=unit), linewidth=0.8)
+        axes.plot(w["pos"], w.transpose("pos", "unit"), linewidth=0.8)
+        _few_ticks(axes)
         axes.set(xlabel=SITE, title=f"{label}, {w.sizes['unit']} units")
         if column == 0:
             axes.set_ylabel("$w_i$")
-    axes = figure.add_subplot(grid[1, :2])
+    axes = figure.add_subplot(grid[1, :])
     runs = {
         "sigmoid units with bias, ξ = (1, 3)": (many["ipr"].isel(record=-1), "C0o"),
         "ReLU units without bias, ξ = (0.3, 0.7)": (
@@ -166,14 +175,34 @@ def fig6(products: Products) -> Figure:
         ),
         "independent components, ξ = (1, 3)": (products["components"]["ipr"], "C2^"),
     }
-    for text, (ipr, style) in runs.items():
+    for i, (text, (ipr, style)) in enumerate(runs.items()):
         mean, spread = ipr.mean(["seed", "unit"]), ipr.std(["seed", "unit"])
-        kurtosis = mean["excess_kurtosis"]
+        kurtosis = mean["excess_kurtosis"] + 0.03 * (i - 1)  # side by side
         axes.errorbar(kurtosis, mean, spread, fmt=style, capsize=2, label=text)
-    axes.set_xscale("symlog", linthresh=1, linscale=1.5)
-    axes.set(xlabel=KURTOSIS, ylabel="IPR of a unit, mean ± s.d.", ylim=(0, None))
+    _kurtosis_axis(axes)
+    axes.set(ylabel="IPR of a unit, mean ± s.d.", ylim=(0, None))
     axes.legend()
     return figure
+
+
+def _few_ticks(*panels: Axes) -> None:
+    """Of small panels: no grid, and a few ticks on linear axes."""
+    for axes in panels:
+        axes.grid(visible=False)
+        axes.locator_params(nbins=4)
+
+
+def _plain_ticks(axes: Axes, ticks: Sequence[float]) -> None:
+    """Ticks as plain numbers on an axis that is not linear."""
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def _kurtosis_axis(axes: Axes) -> None:
+    """Linear from −2 to 2, logarithmic for heavy tails."""
+    axes.set_xscale("symlog", linthresh=2, linscale=2)
+    axes.set(xlabel=KURTOSIS, xlim=(-2.2, 12))
+    _plain_ticks(axes, [-2, -1, 0, 1, 2, 5, 10])
 
 
 def _amplifier(axes: Axes, theory: xr.Dataset, color: str) -> None:
