@@ -244,14 +244,22 @@ def test_c5b_counts_distinct_peaks(holds: bool) -> None:
     assert statistics["distinct_peaks"] == (8 if holds else 3)
 
 
-@EITHER
-def test_c6_has_a_threshold_for_every_family(holds: bool) -> None:
-    found_ipr = {"alg 4.3": 0.12, "alg 30": 0.15, "nlgp 100": 0.4, "nlgp 0.01": 0.06}
-    if not holds:
-        found_ipr["nlgp 0.01"] = 0.2
+@pytest.mark.parametrize(
+    ("gaussian", "converged", "holds"),
+    [
+        (0.06, [1, 1, 1, 0], True),  # nothing to converge to
+        (0.06, [1, 0, 1, 1], False),
+        (0.2, [1, 1, 1, 1], False),
+    ],
+)
+def test_c6_has_a_threshold_for_every_family(
+    gaussian: float, converged: list[int], holds: bool
+) -> None:
+    found_ipr = {"alg 4.3": 0.12, "alg 30": 0.15, "nlgp 100": 0.4, "nlgp 0.01": gaussian}
     params = training(stimuli=list(found_ipr), K=3, record_at=[0, 30])
     values = np.array(list(found_ipr.values()))[:, None, None, None]
     made = product(params, ipr=values).isel(record=-1)
+    made["converged"] = ("condition", converged)
     assert judge("C6", {"components": made})[0] is holds
 
 

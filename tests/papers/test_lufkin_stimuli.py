@@ -83,6 +83,18 @@ def test_normals_of_torch_are_normal() -> None:
     assert abs(np.corrcoef(z[:100_000], z[100_001:])[0, 1]) < 0.01
 
 
+def test_generators_of_a_device_are_one_per_stream() -> None:
+    # What a GPU does, on the CPU: a seed has its own numbers, alone and in a batch.
+    drawn = []
+    for seeds in (1, 3):
+        noise = TorchNoise(training(seeds=seeds, independent_data=True), CPU)
+        noise._generators = [torch.Generator().manual_seed(run) for run in range(seeds)]
+        drawn.append(noise.normal(5, 4))
+    assert drawn[1].shape == (3, 5, 4)
+    assert torch.equal(drawn[0][0], drawn[1][0])
+    assert not torch.equal(drawn[1][0], drawn[1][1])
+
+
 def test_conditions_share_their_noise_and_a_batch_is_fresh() -> None:
     params = training(stimuli=["gauss", "pm1"])
     sample = stimuli.sampler(params, TorchNoise(params, CPU))

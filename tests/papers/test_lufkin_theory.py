@@ -142,7 +142,7 @@ def test_rolling_the_start_rolls_the_trajectory(shift: int) -> None:
 
 def test_modes_of_the_linear_flow_never_mix() -> None:
     start = np.cos(2 * np.pi * 3 * np.arange(16) / 16)[None]
-    amplifier = theory._linear([0.8])
+    amplifier = theory.linear_amplifier([0.8])
     w = theory.effective(amplifier, rows("shell", 16, (1, 3)), start, 0.1, [0, 30])[
         0, 0, -1
     ]
@@ -166,7 +166,7 @@ def test_small_euler_steps_are_the_flow_of_the_fourier_modes() -> None:
 
     exact = ode.integrate(velocity, start[0], [0, 5.0], what="modes")[-1]
     euler = theory.effective(
-        theory._linear([c]), rows("shell", N, (1, 3)), start, 1e-3, [0, 5000]
+        theory.linear_amplifier([c]), rows("shell", N, (1, 3)), start, 1e-3, [0, 5000]
     )
     np.testing.assert_allclose(euler[0, 0, -1], exact, atol=1e-3 * abs(exact).max())
 
@@ -190,7 +190,7 @@ def test_the_stationary_norm_of_the_specification_is_reached() -> None:
     norm = theory.stationary_norm(c, *given_rows[0])
     assert norm == pytest.approx(0.2611, abs=1e-4)
     start = np.ones((1, 40)) * 1e-3
-    w = theory.effective(theory._linear([c]), given_rows, start, 0.05, [0, 4000])
+    w = theory.effective(theory.linear_amplifier([c]), given_rows, start, 0.05, [0, 4000])
     assert np.linalg.norm(w[0, 0, -1]) == pytest.approx(norm, rel=1e-6)
 
 

@@ -116,8 +116,14 @@ def c5b(products: Products) -> Statistics:
 
 
 def c6(products: Products) -> Statistics:
-    """Mean IPR of independent components, per family."""
-    return _per_family(mean_over_runs(products["components"]["ipr"]))
+    """Mean IPR of independent components, per family; the runs that converged.
+
+    Inputs that are nearly Gaussian have no components to converge to.
+    """
+    components = products["components"]
+    gaussian = abs(components["excess_kurtosis"]) < 0.1
+    converged = components["converged"].where(~gaussian, drop=True).min()
+    return _per_family(mean_over_runs(components["ipr"])) | {"converged": float(converged)}
 
 
 def c7(products: Products) -> Statistics:
@@ -186,7 +192,7 @@ def _rank_correlation(a: xr.DataArray, b: xr.DataArray) -> float:
     return float(spearmanr(a, b).statistic)
 
 
-def _per_family(ipr: xr.DataArray) -> Statistics:
+def _per_family(ipr: xr.DataArray) -> dict[str, float]:
     """A statistic for every condition, named after it: alg_4_3, nlgp_100."""
     return {
         str(label).replace(" ", "_").replace(".", "_"): float(ipr.sel(condition=label))

@@ -1,7 +1,7 @@
 """Covariances, initial weights, and what is recorded of weights along training.
 
 Shared by simulation and theory, which both start from the same initial weights. Arrays
-of weights are (condition, seed, time, unit, input).
+of weights are (condition, seed, record, unit, input).
 """
 
 from collections.abc import Mapping, Sequence

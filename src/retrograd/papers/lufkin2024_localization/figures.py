@@ -207,7 +207,7 @@ def _kurtosis_axis(axes: Axes) -> None:
 
 def _amplifier(axes: Axes, theory: xr.Dataset, color: str) -> None:
     kurtosis = float(theory["excess_kurtosis"])
-    label = f"{theory['condition'].item()} ({kurtosis:.2f})"
+    label = f"{theory['condition'].item()} ({round(kurtosis, 2) + 0:.2f})"  # no −0.00
     axes.plot(theory["a"], theory["phi"], color, label=label)
     axes.plot(theory["a"], theory["phi_cubic"], f"{color}:", linewidth=1)
 

@@ -2,8 +2,8 @@
 
 The first half of a batch has label y = 0, the second y = 1. Conditions of a batch share
 its white noise (common random numbers), so that drawing costs the same for one and for
-many. Written with operations that numpy and torch have in common: `noise` decides where
-the arrays live.
+many. The operations are those that numpy and torch have in common, so that `noise` decides
+where the arrays live and nothing here imports torch.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,15 +66,12 @@ def _elliptical(params: Training, noise: Noise) -> Sampler:
 
     def sample() -> Any:
         white = [noise.normal(params.B // 2, params.N) for _ in roots]
-        z, filtered = (
-            _joined(white),
-            _joined([w @ root for w, root in zip(white, roots, strict=True)]),
-        )
-        length = (z**2).sum(-1) ** 0.5
+        filtered = _joined([w @ root for w, root in zip(white, roots, strict=True)])
+        length = (_joined(white) ** 2).sum(-1) ** 0.5
         factors = [
             radius(family, params.N, length, noise) / length for family in params.families
         ]
-        return library(z).stack([factor[..., None] * filtered for factor in factors])
+        return library(length).stack([factor[..., None] * filtered for factor in factors])
 
     return sample
 

@@ -131,7 +131,7 @@ def theory(params: Training | Batches, inputs: Mapping[str, xr.Dataset]) -> xr.D
     phi: Phi
     if params.kind == "elliptical":
         slopes = [elliptical_slope(family, params.N) for family in families]
-        phi = _linear(slopes)
+        phi = linear_amplifier(slopes)
     else:
         phi = Amplifier([family.marginal for family in families])
     start = data.initial_weights(params)[:, 0]
@@ -152,7 +152,7 @@ def effective(
         record_at: steps, increasing from 0.
 
     Returns:
-        w (condition, seed, time, N).
+        w (condition, seed, record, N).
     """
     covariance_0, covariance_1 = np.moveaxis(circulant.matrix(rows), 1, 0)
     both = np.concatenate([covariance_1, covariance_0 + covariance_1], -1)
@@ -175,7 +175,8 @@ def normalised(w: Array, drive: Array) -> Array:
     return a
 
 
-def _linear(slopes: Sequence[float]) -> Phi:
+def linear_amplifier(slopes: Sequence[float]) -> Phi:
+    """φ(a) = c a with a slope c per condition."""
     c = np.array(slopes)[:, None, None]
     return lambda a: c * a
 
@@ -226,5 +227,5 @@ def low_power(params: Models, xi: Sequence[float]) -> float:
     order, N = params.order, params.N
     rows = np.array([[circulant.gaussian_row(N, length) for length in xi]])
     start = data.glorot(params.seed, 0, 1, N, order.init_scale)
-    w = effective(_linear([LINEAR]), rows, start, order.lr, [0, order.steps])
+    w = effective(linear_amplifier([LINEAR]), rows, start, order.lr, [0, order.steps])
     return float(data.spectrum(w[0, 0, -1])[: LOW + 1].sum())

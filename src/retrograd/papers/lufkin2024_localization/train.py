@@ -67,7 +67,7 @@ class TorchNoise:
 
     def __init__(self, params: Training, device: torch.device) -> None:
         streams = params.seeds if params.independent_data else 1
-        name = f"inputs, N={params.N}, {params.dependence}"
+        name = f"inputs, N={params.N}, B={params.B}, {params.dependence}"
         self._rngs = [stream(params.seed, run, name) for run in range(streams)]
         self._device = device
         self._generators = [
@@ -210,11 +210,11 @@ class Ensemble:
 def components(
     params: Components, inputs: Mapping[str, xr.Dataset], device: torch.device
 ) -> xr.Dataset:
-    """FastICA of the same inputs, by scikit-learn on the CPU.
+    """FastICA of inputs of both classes together, by scikit-learn on the CPU.
 
     Returns:
         ipr (condition, seed, unit) of every component's filter, and converged (condition,
-        seed); filters (condition, unit, pos) of the first seed.
+        seed): Gaussian inputs have no components to converge to.
     """
     families = [stimulus(text) for text in params.stimuli]
     filters = np.empty((len(families), params.seeds, params.N, params.N))
