@@ -169,7 +169,11 @@ def coordinates(params: Study, dims: Sequence[str]) -> dict[str, xr.Variable]:
         "group": (list(GROUPS), "test or control networks", "1"),
         "network": (np.arange(params.networks), "network of the population", "1"),
         "level": (np.arange(LEVELS), "motion coherence, 0 is the hardest", "1"),
-        "bin": (1 + np.arange(task.bins), f"bin of {BIN} trials, 1 starts the motion phase", "1"),
+        "bin": (
+            1 + np.arange(task.bins),
+            f"bin of {BIN} trials, 1 starts the motion phase",
+            "1",
+        ),
         "block": (1 + np.arange(task.bins * BIN // BLOCK), f"block of {BLOCK} trials", "1"),
     }
     return {dim: variable(dim, *of[dim]) for dim in dims}
@@ -195,7 +199,9 @@ def instance(params: Study) -> xr.Dataset:
         {
             "coherence_mean": variable("level", mu_m.mean(0), "mean of M_m over networks"),
             "coherence_sd": variable("level", mu_m.std(0), "sd of M_m over networks"),
-            "silent": variable("level", (mu_m == 0).mean(0), "part of networks with M_m = 0"),
+            "silent": variable(
+                "level", (mu_m == 0).mean(0), "part of networks with M_m = 0"
+            ),
             "label": variable("trial", label.astype(np.float32), "label y"),
             "shown_level": variable("trial", level.astype(np.int32), "motion coherence"),
             "motion": variable("trial", motion.astype(np.float32), "motion input"),

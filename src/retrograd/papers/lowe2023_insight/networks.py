@@ -1,12 +1,12 @@
 """Networks with one weight and one gate per input, which learn one trial at a time.
 
 All conditions, runs, groups and networks are axes of one program, (condition, seed, group,
-network), so that a trial is about 25 operations on whole arrays. They are sums, products and
-comparisons of numpy only, whose bits do not depend on the size of an array: a network is the
-same in any batch. (numpy takes half of torch's time at these sizes, so a GPU is not used.)
+network), so that a trial is about 25 operations on whole arrays. They are sums, products
+and comparisons of numpy only, whose bits do not depend on the size of an array: a network is
+the same in any batch. (numpy beats torch at these sizes, so a GPU is not used.)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from retrograd import progress
 from retrograd.papers.lowe2023_insight import data
 from retrograd.papers.lowe2023_insight.data import PARAMETERS, Trials
-from retrograd.papers.lowe2023_insight.params import BIN, LEVELS, Learning, Study
+from retrograd.papers.lowe2023_insight.params import BIN, LEVELS, Learning, Study, Task
 
 Array = NDArray[np.float64]
 
@@ -29,26 +29,27 @@ class Rule:
     """The update of one trial; all conditions together, along the axis `condition`."""
 
     def __init__(self, conditions: Sequence[Learning]) -> None:
-        def column(values: Sequence[float]) -> Array:
+        def column(value: Callable[[Learning], float]) -> Array:
+            values = [value(c) for c in conditions]
             return np.array(values, dtype=np.float64)[:, None, None, None]
 
-        self.alpha = column([c.alpha for c in conditions])
-        self.sigma_eta = column([c.sigma_eta for c in conditions])
-        # The code scales the noise by α, and the printed rule the penalty.
-        noise = [c.sigma_xi * (c.alpha if c.rule == "code" else 1) for c in conditions]
-        pull = [c.lam * (1 if c.rule == "code" else c.alpha) for c in conditions]
-        self.noise_w, self.noise_g = (
-            column([s * (c.noise in ("all", kind)) for s, c in zip(noise, conditions)])
-            for kind in ("weights", "gates")
-        )
-        self.l1, self.l2 = (
-            column([p * (c.penalty == norm) for p, c in zip(pull, conditions)])
-            for norm in ("l1", "l2")
-        )
+        def noise(c: Learning, on: str) -> float:
+            scale = c.alpha if c.rule == "code" else 1  # only the code scales it by α
+            return scale * c.sigma_xi * (c.noise in ("all", on))
+
+        def pull(c: Learning, penalty: str) -> float:
+            scale = 1 if c.rule == "code" else c.alpha  # only the print scales it by α
+            return scale * c.lam * (c.penalty == penalty)
+
+        self.alpha = column(lambda c: c.alpha)
+        self.sigma_eta = column(lambda c: c.sigma_eta)
+        self.noise_w = column(lambda c: noise(c, "weights"))
+        self.noise_g = column(lambda c: noise(c, "gates"))
+        self.l1 = column(lambda c: pull(c, "l1"))
+        self.l2 = column(lambda c: pull(c, "l2"))
         # Only the code treats a gate at 0 and a change of sign in a way of its own.
-        code = [c.rule == "code" for c in conditions]
-        self.dead = column([c.alpha * c.lam * own for c, own in zip(conditions, code)])
-        self.may_flip = ~np.array(code)[:, None, None, None]
+        self.dead = column(lambda c: c.alpha * c.lam * (c.rule == "code"))
+        self.may_flip = column(lambda c: c.rule == "paper") > 0
         self.fixed = np.array([c.gates == "fixed" for c in conditions])
 
     def start(self, networks: Sequence[int]) -> Array:
@@ -131,7 +132,8 @@ class Recording:
     accuracy at the hardest level; diverged (...): those have theta 0 and are at chance.
     In detail also accuracy (bin, level, condition, seed, group), means over networks;
     imagined (..., trial), accuracy at the hardest level were there colour, from the onset;
-    and gradient (...), mean size of ∂L/∂g_c in the first trials from it.
+    and gradient (...), mean size of ∂L/∂g_c in the first trials from it. learning_rate
+    (bin, condition) is that of the trials of which there is a series.
     """
 
     theta: Array
@@ -140,6 +142,7 @@ class Recording:
     accuracy: Array
     imagined: Array
     gradient: Array
+    learning_rate: Array
 
     def at(self, trial: int) -> Array:
         """theta before a trial that starts a bin, (4, ...)."""
@@ -152,7 +155,8 @@ def simulate(params: Study, detailed: bool = False) -> Recording:
     task, ensemble = params.task, Ensemble(params)
     colour = data.colour_means(task)[:, None, None, :, None]  # (trial, 1, 1, group, 1)
     hardest = ensemble.stimuli.mu_m[:, None, :, 0]
-    states, series, accuracy, imagined = [ensemble.theta], [], [], []
+    sigma_eta = ensemble.rule.sigma_eta
+    states, series, accuracy, imagined, rates = [ensemble.theta], [], [], [], []
     gradient = np.zeros(ensemble.theta.shape[1:])
     with progress.bar(task.trials, f"{params.networks} networks", "trial") as bar:
         for first in range(0, task.trials, BIN):
@@ -162,14 +166,17 @@ def simulate(params: Study, detailed: bool = False) -> Recording:
             if first < task.pretraining:
                 continue
             motion = ensemble.stimuli.motion_means(trials.level)[:, None]
-            right = _accuracy(params, before, motion, colour[first : first + BIN])
+            says = colour[first : first + BIN]
+            right = _accuracy(task, sigma_eta, before, motion, says)
+            rates.append(ensemble.rule.alpha.ravel())
             at_level = [(trials.level == k)[:, None] for k in range(LEVELS)]
             series.append(_mean(right, at_level[0], 0))
             if not detailed:
                 continue
             accuracy.append([_mean(right, chosen, (0, -1)) for chosen in at_level])
             if first >= task.onset:
-                imagined.append(_accuracy(params, before, hardest, np.array(task.M_c)))
+                says = np.array(task.M_c)
+                imagined.append(_accuracy(task, sigma_eta, before, hardest, says))
             if first == task.onset:
                 gradient = _gate_gradient(ensemble.rule, trials, before)
     theta = np.stack(states)
@@ -177,16 +184,23 @@ def simulate(params: Study, detailed: bool = False) -> Recording:
     theta[:, :, diverged] = 0
     curves = np.moveaxis(np.concatenate(imagined), 0, -1) if detailed else np.zeros(0)
     return Recording(
-        theta, np.stack(series, axis=-1), diverged, np.array(accuracy), curves, gradient
+        theta,
+        np.stack(series, axis=-1),
+        diverged,
+        np.array(accuracy),
+        curves,
+        gradient,
+        np.array(rates),
     )
 
 
-def _accuracy(params: Study, theta: Array, motion: Array, colour: Array) -> Array:
+def _accuracy(
+    task: Task, sigma_eta: Array, theta: Array, motion: Array, colour: Array
+) -> Array:
     """Probability correct before each trial, theta (trial, 4, ...); ½ if diverged."""
     with np.errstate(over="ignore", invalid="ignore"):
         drive = theta[:, W] * theta[:, G]
-        sigma_eta = Rule([*params.conditions.values()]).sigma_eta
-        right = data.probability_correct(drive, motion, colour, params.task, sigma_eta)
+        right = data.probability_correct(drive, motion, colour, task, sigma_eta)
     return np.where(np.isnan(right), 0.5, right)
 
 
@@ -201,5 +215,7 @@ def _gate_gradient(rule: Rule, trials: Trials, before: Array) -> Array:
     total = np.zeros(before.shape[2:])
     for t in range(FIRST):
         x, theta = trials.inputs[t], before[t]
-        total += abs(theta[W_C] * x[1] * rule.error(theta, x, trials.label[t], trials.eta[t]))
+        total += abs(
+            theta[W_C] * x[1] * rule.error(theta, x, trials.label[t], trials.eta[t])
+        )
     return total / FIRST

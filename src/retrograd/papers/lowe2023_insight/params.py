@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from retrograd.parameters import NonNegative, Parameters, Positive, SampledParameters, Size
+from retrograd.parameters import NonNegative, Parameters, Positive, SampledParameters
 
 BLOCK = 100
 """trials in a block, within which levels and labels are balanced"""

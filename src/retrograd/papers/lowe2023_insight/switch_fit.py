@@ -73,7 +73,9 @@ class Fit:
         return cls(*(a.reshape(series.shape[:-1]) for a in found))
 
 
-def _best(series: Array, fmin: Array, shape: Array) -> tuple[NDArray[np.int64], Array, Array]:
+def _best(
+    series: Array, fmin: Array, shape: Array
+) -> tuple[NDArray[np.int64], Array, Array]:
     """Best grid point, its A and its SSE, for series (n, bin) and σ (grid, bin)."""
     rise = series - fmin[:, None]
     overlap, power = rise @ shape.T, (shape**2).sum(-1)

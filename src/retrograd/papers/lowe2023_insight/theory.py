@@ -1,9 +1,9 @@
 """The prediction: a hidden weight walks at random until it is large enough to escape.
 
 While the colour gate g_c is held at 0 (and the colour input is about 0) the colour weight
-w_c feels nothing but noise: a random walk of steps s = ασ_ξ (spec T3). Once colour predicts,
-it pushes the gate by α|w_c|M_c(1 − ŷ) in half of the trials, and the penalty pulls by λ in
-all: the gate opens where |w_c| > w* = 2λ/(αM_c) (spec T5, ŷ ≈ 0 in hard trials). Shares no
+w_c feels nothing but noise: a random walk of steps s = ασ_ξ (spec T3). Once colour
+predicts, it pushes the gate by α|w_c|M_c(1 − ŷ) in half of the trials, and the penalty pulls
+by λ in all: the gate opens where |w_c| > w* = 2λ/(αM_c) (spec T5, ŷ ≈ 0 in hard trials). Shares no
 code with the simulation.
 """
 
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
-from scipy.stats import norm
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr
 
 from retrograd.errors import RetrogradError
 from retrograd.papers.lowe2023_insight.data import coordinates
@@ -24,18 +24,19 @@ SPACING = 0.125  # of the grid of weights, in steps of the walk
 FARTHEST = 8  # longest jump between two trials, in steps of the walk
 
 
-def walk_sd(learning: Learning, trials: Array) -> Array:
+def walk_sd(learning: Learning, trials: ArrayLike) -> Array:
     """T3: sd of w_c after so many trials, ασ_ξ√t; independent of λ."""
-    return _step(learning) * np.sqrt(trials)
+    sd: Array = _step(learning) * np.sqrt(trials)
+    return sd
 
 
-def gate_at_zero(learning: Learning, trials: Array) -> Array:
+def gate_at_zero(learning: Learning, trials: ArrayLike) -> Array:
     """T4: probability that g_c is exactly 0 after so many trials, from a gate near 0.
 
     A gate at 0 leaves with q = 2(1 − Φ(λ/σ_ξ)) and is clipped back in the next trial:
     z ← (1 − q)z + (1 − z), whose solution from z = 0 tends to 1/(1 + q).
     """
-    q = 2 * norm.sf(learning.lam / learning.sigma_xi)
+    q = 2 * ndtr(-learning.lam / learning.sigma_xi)
     probability: Array = (1 - (-q) ** np.asarray(trials)) / (1 + q)
     return probability
 
@@ -56,12 +57,17 @@ def escape_fraction(learning: Learning, M_c: float, onset: int, trials: int) -> 
     cells = max(1, round(2 * bound / SPACING))
     spacing = 2 * bound / cells
     w = (np.arange(cells) + 0.5) * spacing - bound
-    density = norm.pdf(w, scale=np.sqrt(onset))
+    density = _normal_density(w, np.sqrt(onset))
     reach = int(np.ceil(FARTHEST / spacing)) if spacing else 0
-    jumps = spacing * norm.pdf(np.arange(-reach, reach + 1) * spacing)
+    jumps = spacing * _normal_density(np.arange(-reach, reach + 1) * spacing, 1)
     for _ in range(trials):
         density = np.convolve(density, jumps)[reach : reach + cells]
     return float(1 - density.sum() * spacing)
+
+
+def _normal_density(x: Array, sd: float) -> Array:
+    density: Array = np.exp(-((x / sd) ** 2) / 2) / (np.sqrt(2 * np.pi) * sd)
+    return density
 
 
 def _step(learning: Learning) -> float:

@@ -80,9 +80,7 @@ def train(params: OneCondition, inputs: Inputs, device: "torch.device") -> xr.Da
         "accuracy": _bulk(
             ("bin", "level", "seed", "group"), accuracy, "mean accuracy over networks"
         ),
-        "learning_rate": variable(
-            "bin", np.full(params.task.bins, params.learning.alpha), "learning rate α"
-        ),
+        "learning_rate": variable("bin", record.learning_rate[:, 0], "learning rate α"),
     }
     return xr.merge(
         [
@@ -103,14 +101,22 @@ def _per_network(params: OneCondition, record: Recording, fit: Fit) -> xr.Datase
     """Statistics of every test network, (seed, network)."""
     task = params.task
     onset, end = (record.at(t)[:, 0, :, TEST] for t in (task.onset, task.trials))
-    series, t_switch = record.series[0, :, TEST], fit.t_switch[:, TEST]
+    series = record.series[0, :, TEST]
     free = Fit.to(series, task.bins_before, FREE)
     before, after = series[..., : task.bins_before], series[..., task.bins_before :]
     of = {
-        "t_switch": (t_switch, "inflection of the fitted sigmoid", "bins"),
+        "delay": (
+            fit.delay(task.bins_before)[:, TEST],
+            "from the onset to the inflection of the fitted sigmoid",
+            "trials",
+        ),
         "free_slope": (free.slope, "slope at the inflection, steepness fitted", "1/bin"),
         "free_score": (free.score, "score of the fit with its steepness fitted", "1"),
-        "jump": (jump(series, t_switch), "accuracy after − before the switch", "1"),
+        "jump": (
+            jump(series, fit.t_switch[:, TEST]),
+            "accuracy after − before the switch",
+            "1",
+        ),
         "width": (
             width(record.imagined[0, :, TEST], BOXCAR),
             "trials from 10 % to 90 % of the rise of the imagined accuracy",
@@ -155,14 +161,16 @@ def _by_kind(
     dims = ("seed", "kind")
     variables = {
         "count": variable(dims, count, "number of networks"),
-        "mean_series": variable((*dims, "bin"), mean_series, "mean accuracy, hardest level"),
+        "mean_series": variable(
+            (*dims, "bin"), mean_series, "mean accuracy, hardest level"
+        ),
         "locked": variable((*dims, "offset"), locked, "the same, each from its switch on"),
         "group_slope": variable(dims, group.slope, "slope of the mean accuracy", "1/bin"),
         "group_width": variable(dims, rise, "10 to 90 % of the mean's rise", "trials"),
         "gradient": variable(
             dims, mean(record.gradient[0, :, TEST]), "first mean size of ∂L/∂g_c"
         ),
-        "size": _bulk(("time", "parameter", *dims), theta, "mean absolute value"),
+        "mean_size": _bulk(("time", "parameter", *dims), theta, "mean absolute value"),
     }
     coordinates = {
         "kind": variable("kind", list(KINDS), "score above the robust threshold, or not"),
@@ -174,9 +182,9 @@ def _by_kind(
 
 
 def _before_onset(params: OneCondition, record: Recording) -> xr.Dataset:
-    """Moments over all test networks, (trial), up to the onset: what `theory.walk` gives."""
-    piece = slice(params.task.onset // BIN + 1)
-    w_c, g_c = (record.theta[piece, k, 0, :, TEST].reshape(-1, params.seeds * params.networks) for k in (W_C, G_C))
+    """Moments over all test networks up to the onset, (trial), as in `theory.walk`."""
+    early = record.theta[: params.task.onset // BIN + 1, :, 0, :, TEST]
+    w_c, g_c = (early[:, k].reshape(len(early), -1) for k in (W_C, G_C))
     variables = {
         "w_c_sd": (w_c.std(-1), "standard deviation of the colour weight"),
         "w_c_mean_size": (abs(w_c).mean(-1), "mean absolute colour weight"),
@@ -275,7 +283,7 @@ def batches(params: OneCondition, inputs: Inputs, device: "torch.device") -> xr.
         device: not used.
 
     Returns:
-        (seed): `published` and `robust` counts of insights, and `threshold`.
+        (seed): `published` and `robust` counts of insights, and `threshold`; `size`.
     """
     record = simulate(params)
     score = Fit.to(record.series[0], params.task.bins_before).score
@@ -287,7 +295,6 @@ def batches(params: OneCondition, inputs: Inputs, device: "torch.device") -> xr.
         "robust": (robust, "test networks above the robust threshold"),
         "threshold": (threshold, "largest score of the controls"),
     }
-    return xr.Dataset(
-        {name: variable("seed", *values) for name, values in of.items()},
-        data.coordinates(params, ["seed"]),
-    )
+    variables = {name: variable("seed", *values) for name, values in of.items()}
+    variables["size"] = variable((), params.networks, "test networks in a batch")
+    return xr.Dataset(variables, data.coordinates(params, ["seed"]))
