@@ -43,7 +43,7 @@ def i3(products: Products) -> Statistics:
     """The jump across the switch, and slopes of single networks and of their mean."""
     main = products["main"]
     insight, others = _split(main, "jump")
-    slope = np.median(_split(main, "free_slope")[0])
+    slope = _split(main, "free_slope")[0].median()
     group = main["group_slope"].sel(kind="insight").mean()
     return {
         "jump_insight": float(insight.mean()),
@@ -55,7 +55,7 @@ def i3(products: Products) -> Statistics:
 def i3b(products: Products) -> Statistics:
     """Trials from 10 % to 90 % of the rise: median network over their mean curve."""
     main = products["main"]
-    median = np.median(_split(main, "width")[0])
+    median = _split(main, "width")[0].median()
     group = main["group_width"].sel(kind="insight").mean()
     return {"width_over_group": float(median / group)}
 
@@ -63,7 +63,8 @@ def i3b(products: Products) -> Statistics:
 def i4(products: Products) -> Statistics:
     """The hidden weight at the onset, and how well it tells who will have an insight."""
     insight, others = (abs(w) for w in _split(products["main"], "w_c_onset"))
-    larger = insight[:, None] > others
+    other = others.rename(seed="other_seed", network="other_network")
+    larger = (insight > other).where(insight.notnull() & other.notnull())
     return {
         "weight_ratio": float(insight.mean() / others.mean()),
         "area_under_curve": float(larger.mean()),
@@ -128,7 +129,7 @@ def i9(products: Products) -> Statistics:
 def i10(products: Products) -> Statistics:
     """Networks without a penalty, and networks without gates."""
     none, no_gates = (
-        products["variants"].sel(condition=name) for name in ("none", "no gates")
+        products["variants"].sel(condition=name) for name in ("no penalty", "no gates")
     )
     return {
         "fraction_without_penalty": _fraction(none),
@@ -141,7 +142,7 @@ def i10(products: Products) -> Statistics:
 
 def i11(products: Products) -> Statistics:
     """An L2 penalty on the gates."""
-    l1, l2 = (products["variants"].sel(condition=name) for name in ("l1", "l2"))
+    l1, l2 = (products["variants"].sel(condition=name) for name in ("L1", "L2"))
     return {
         "fraction": _fraction(l2),
         "delay": _delay(l2),
@@ -212,11 +213,11 @@ def i19(products: Products) -> Statistics:
     raise RetrogradError("I19 is out of scope: it has no statistic")
 
 
-def _split(main: xr.Dataset, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """A statistic of the test networks with insight, and of the others, float64."""
-    insight = (main["score"].sel(group="test") > ROBUST).values
-    values = main[name].transpose("seed", "network").values.astype(float)
-    return values[insight], values[~insight]
+def _split(main: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """A statistic of the test networks with insight, and of the others; NaN elsewhere."""
+    insight = main["score"].sel(group="test") > ROBUST
+    values = main[name].astype(float)
+    return values.where(insight), values.where(~insight)
 
 
 def _condition(sweeps: xr.Dataset, lam: float, sigma_xi: float) -> xr.Dataset:

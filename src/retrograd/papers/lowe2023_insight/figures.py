@@ -17,10 +17,13 @@ Products = Mapping[str, xr.Dataset]
 
 # Of the paper, for comparison only: 49 of 99 people and 46 of 99 networks switched.
 PEOPLE, NETWORKS = 49 / 99, 46 / 99
+PUBLISHED_DELAY = 175  # of the networks, in trials
 COLORS = {"insight": "C1", "others": "C7"}
+FEW = 0.05  # part of networks that may pass by chance
 NAMES = {"insight": "insight", "others": "no insight"}
 ONSET: Any = {"color": "k", "linestyle": ":", "linewidth": 1}
 THEORY: Any = {"color": "k", "linestyle": "--", "linewidth": 1}
+FILLED: Any = {"histtype": "stepfilled", "alpha": 0.6}
 HARDEST = "accuracy, hardest level"
 TRIALS = "trial"
 
@@ -28,40 +31,34 @@ TRIALS = "trial"
 def fig1(products: Products) -> Figure:
     """The inputs around the onset; accuracy of test and control networks per level."""
     task, main = products["task"], products["main"]
-    figure = Figure(figsize=(10.4, 5))
+    figure = Figure(figsize=(10.4, 4.6))
     grid = figure.add_gridspec(2, 3, width_ratios=(1.15, 1, 1))
-    onset = _onset(main)
-    for row, (name, text) in enumerate((("motion", "x_m"), ("colour", "x_c"))):
+    for row, name in enumerate(("motion", "colour")):
         axes = figure.add_subplot(grid[row, 0])
-        for label, marker in ((0, "C0."), (1, "C3.")):
-            shown = task.where(task["label"] == label, drop=True)
-            axes.plot(
-                shown["trial"], shown[name], marker, markersize=3, label=f"y = {label}"
-            )
-        axes.axvline(onset, **ONSET)
-        axes.set(ylabel=f"{name} input ${text}$", title=f"{name}, one network")
-        axes.set_ylim(top=1.35 * float(task[name].max()))
+        for y, color in ((0, "C0"), (1, "C3")):
+            shown = task.where(task["label"] == y, drop=True)
+            dots: Any = {"color": color, "markersize": 3, "label": f"y = {y}"}
+            axes.plot(shown["trial"], shown[name], ".", rasterized=True, **dots)
+        axes.axvline(_onset(main), **ONSET)
+        axes.set(ylabel=f"{name} input", title=f"{name}, one network", xlabel=TRIALS)
+        axes.set_ylim(top=1.4 * float(task[name].max()))
         axes.legend(ncols=2, loc="upper left")
-    axes.set_xlabel(TRIALS)
-    panels = [figure.add_subplot(grid[:, column]) for column in (1, 2)]
-    for axes, group in zip(panels, main["group"].values, strict=True):
+    for column, group in enumerate(main["group"].values):
+        axes = figure.add_subplot(grid[:, 1 + column])
         accuracy = main["accuracy"].sel(group=group).mean("seed")
         for color, level in zip(_shades(main.sizes["level"]), main["level"], strict=True):
-            mean = float(task["coherence_mean"].sel(level=level))
-            label = f"{int(level)} ($M_m$ ≈ {mean:.2f})"
-            axes.plot(
-                _centre(main, main["bin"]),
-                accuracy.sel(level=level),
-                color=color,
-                label=label,
-            )
-        axes.axvline(onset, **ONSET)
-        title = (
-            "colour predicts from the dotted line" if group == "test" else "it never does"
-        )
-        axes.set(ylim=(0.5, 1), xlabel=TRIALS, title=f"{group} networks: {title}")
-    panels[0].set_ylabel("accuracy, mean over networks")
-    panels[1].legend(title="motion level, hardest first", loc="upper left")
+            label = f"{float(task['coherence_mean'].sel(level=level)):.2f}"
+            curve = accuracy.sel(level=level)
+            axes.plot(_centre(main, main["bin"]), curve, color=color, label=label)
+        axes.axvline(_onset(main), **ONSET)
+        axes.set(ylim=(0.45, 1), xlabel=TRIALS, title=f"{group} networks")
+        for x, phase in ((0.03, "motion"), (0.4, "motion + colour")):
+            text = phase if group == "test" else "motion"
+            axes.text(x, 0.96, text, transform=axes.transAxes, fontsize="small")
+        if group == "test":
+            axes.set_ylabel("accuracy, mean over networks")
+        else:
+            axes.legend(title="level, by mean $M_m$", loc="lower center", ncols=3)
     return figure
 
 
@@ -73,58 +70,66 @@ def fig2(products: Products) -> Figure:
     edges = np.linspace(-0.1, 0.9, 41)
     for group, color in (("control", "C7"), ("test", "C1")):
         values = main["score"].sel(group=group).values.ravel()
-        scores.hist(values, edges, color=color, alpha=0.6, label=f"{group} networks")
+        scores.hist(values, edges, color=color, label=f"{group} networks", **FILLED)
     scores.axvline(ROBUST, color="k", label="robust rule: score > 0.2")
-    published = batches["threshold"]
-    scores.axvspan(
-        float(published.min()),
-        float(published.max()),
-        color="C0",
-        alpha=0.15,
-        linewidth=0,
-        label="published rule: the largest of 99 controls",
-    )
+    ends = float(batches["threshold"].min()), float(batches["threshold"].max())
+    text = "published rule: largest of the controls"
+    scores.axvspan(*ends, color="C0", alpha=0.15, linewidth=0, label=text)
     scores.set(xlabel="score = slope − SSE (steepness 7)", ylabel="networks", yscale="log")
+    scores.set_ylim(top=1e4)
+    scores.minorticks_off()
     scores.legend()
     _examples(fits, main)
     insight = main["score"].sel(group="test") > ROBUST
-    delay = main["delay"].values[insight.values]
-    delays.hist(delay, np.arange(-200, 401, 25), color="C1", alpha=0.6)
-    text = f"mean {delay.mean():.0f}, sd {delay.std():.0f}"
-    delays.axvline(delay.mean(), color="k", label=text)
-    delays.axvline(175, **THEORY, label="published networks: 175 ± 105")
-    delays.set(xlabel="delay of the switch (trials from the onset)", ylabel="networks")
-    delays.legend()
+    _delays(delays, main["delay"].values[insight.values])
     _parts(parts, insight.mean("network").values, batches)
     return figure
+
+
+def _examples(axes: Axes, main: xr.Dataset) -> None:
+    bins = main["bin"].values
+    fine = np.linspace(bins[0], bins[-1], 56)
+    before = _bins_before(main)
+    for i, network in enumerate(main["example"].values):
+        one = main.sel(example=network)
+        rise = expit(
+            one["example_steepness"].item() * (fine - one["example_inflection"].item())
+        )
+        curve = one["example_fmin"].item() + one["example_amplitude"].item() * rise
+        delay = BIN * (one["example_inflection"].item() - before)
+        last = i == main.sizes["example"] - 1
+        color, label = (
+            (COLORS["others"], "no insight") if last else (f"C{i}", f"delay {delay:.0f}")
+        )
+        axes.plot(bins, one["example_series"], "o", color=color)
+        axes.plot(fine, curve, color=color, label=label)
+    axes.axvline(before + 0.5, **ONSET)
+    axes.set(xlabel=f"bin of {BIN} trials", ylabel=HARDEST, ylim=(0.45, 1.02))
+    axes.set_title("four networks and their fits")
+    axes.legend()
+
+
+def _delays(axes: Axes, delay: np.ndarray) -> None:
+    edges = [*range(-75, 426, BIN)]
+    axes.hist(delay, edges, color="C1", **FILLED)
+    text = f"mean {delay.mean():.0f}, sd {delay.std():.0f}"
+    axes.axvline(delay.mean(), ymax=0.75, color="k", label=text)
+    text = "published networks: 175 ± 105"
+    axes.axvline(PUBLISHED_DELAY, ymax=0.75, **THEORY, label=text)
+    axes.set(xlabel="delay of the switch (trials)", ylabel="networks")
+    axes.margins(y=0.3)
+    axes.legend()
 
 
 def _parts(axes: Axes, robust: np.ndarray, batches: xr.Dataset) -> None:
     axes.plot(np.arange(len(robust)), robust, "C1o", label="robust rule, large populations")
     counts = batches["published"] / batches["size"]
     place = len(robust) + 1 + np.arange(len(counts))
-    axes.plot(place, counts, "C0s", label="published rule, batches of 99")
+    text = f"published rule, batches of {int(batches['size'])}"
+    axes.plot(place, counts, "C0s", label=text)
     axes.axhline(PEOPLE, **THEORY, label="people (49 of 99, cited)")
-    axes.axhline(NETWORKS, color="k", linestyle=":", label="published networks (46 of 99)")
+    axes.axhline(NETWORKS, **ONSET, label="published networks (46 of 99)")
     axes.set(xticks=[], ylim=(0, 1), ylabel="part with insight", xlabel="population")
-    axes.legend()
-
-
-def _examples(axes: Axes, main: xr.Dataset) -> None:
-    bins = main["bin"].values
-    fine = np.linspace(bins[0], bins[-1], 67)
-    for i, network in enumerate(main["example"].values):
-        fit = {
-            name: float(main[f"example_{name}"][i])
-            for name in ("fmin", "amplitude", "steepness", "inflection")
-        }
-        color = f"C{i}" if i < main.sizes["example"] - 1 else COLORS["others"]
-        axes.plot(_centre(main, main["bin"]), main["example_series"][i], "o", color=color)
-        curve = expit(fit["steepness"] * (fine - fit["inflection"]))
-        curve = fit["fmin"] + fit["amplitude"] * curve
-        axes.plot(_centre(main, fine), curve, color=color, label=f"network {network}")
-    axes.axvline(_onset(main), **ONSET)
-    axes.set(xlabel=TRIALS, ylabel=HARDEST, ylim=(0.45, 1.02))
     axes.legend()
 
 
@@ -135,16 +140,10 @@ def fig3(products: Products) -> Figure:
     locked, group, widths = figure.subplots(1, 3)
     for kind in main["kind"].values:
         of, style = main.sel(kind=kind), {"color": COLORS[kind], "label": NAMES[kind]}
-        runs, mean = of["locked"], of["locked"].mean("seed")
-        locked.fill_between(
-            runs["offset"],
-            runs.min("seed"),
-            runs.max("seed"),
-            alpha=0.3,
-            linewidth=0,
-            color=COLORS[kind],
-        )
-        locked.plot(mean["offset"], mean, "o-", **style)
+        runs = of["locked"]
+        band = runs["offset"], runs.min("seed"), runs.max("seed")
+        locked.fill_between(*band, color=COLORS[kind], alpha=0.3, linewidth=0)
+        locked.plot(runs["offset"], runs.mean("seed"), "o-", **style)
         series = of["mean_series"].mean("seed")
         group.plot(_centre(main, main["bin"]), series, "o-", **style)
     locked.axvline(0, **ONSET)
@@ -156,11 +155,14 @@ def fig3(products: Products) -> Figure:
     insight = (main["score"].sel(group="test") > ROBUST).values
     rise = main["width"].values[insight]
     text = f"networks, median {np.median(rise):.0f}"
-    widths.hist(rise, np.arange(0, 376, 15), color="C1", alpha=0.6, label=text)
-    mean = float(main["group_width"].sel(kind="insight").mean())
-    widths.axvline(mean, color="k", label=f"their mean curve, {mean:.0f}")
+    widths.hist(rise, np.arange(0, 376, 15), color="C1", label=text, **FILLED)
+    together = float(main["group_width"].sel(kind="insight").mean())
+    widths.axvline(
+        together, ymax=0.75, color="k", label=f"their mean curve, {together:.0f}"
+    )
     widths.set(xlabel="trials from 10 % to 90 % of the rise", ylabel="networks")
     widths.set_title("imagined colour trials")
+    widths.margins(y=0.3)
     widths.legend()
     return figure
 
@@ -222,15 +224,15 @@ def fig5(products: Products) -> Figure:
     scatter.set(xlabel="|$w_c$| at the onset", ylabel="delay (trials)", ylim=(-60, 400))
     scatter.set_title("a larger hidden weight switches earlier")
     scatter.legend()
-    for name, color, text in (
-        ("w_c_sd", "C0", "sd of"),
-        ("w_c_mean_size", "C2", "mean size of"),
-    ):
-        spread.plot(main["trial"], main[name], f"{color}o", label=f"{text} $w_c$")
-        spread.plot(walk["trial"], walk[name], f"{color}-")
-    for name, text in (("g_c_zero", "part of $g_c$ at 0"),):
-        spread.plot(main["trial"], main[name], "C3x", label=text)
-        spread.plot(walk["trial"], walk[name], "C3-")
+    marks = {
+        "w_c_sd": ("C0", "o", "sd of $w_c$"),
+        "w_c_mean_size": ("C2", "o", "mean |$w_c$|"),
+        "g_c_zero": ("C3", "x", "part of $g_c$ at 0"),
+    }
+    for name, (color, marker, text) in marks.items():
+        style: Any = {"color": color, "marker": marker, "linestyle": ""}
+        spread.plot(main["trial"], main[name], label=text, markevery=2, **style)
+        spread.plot(walk["trial"], walk[name], color=color)
     spread.set(xlabel=TRIALS, title="before colour predicts (theory: lines)")
     spread.legend()
     return figure
@@ -238,24 +240,26 @@ def fig5(products: Products) -> Figure:
 
 def fig6(products: Products) -> Figure:
     """Part with insight, delay and gate at the onset, for every variant."""
-    variants, printed = products["variants"], products["printed"]
+    names = ["insight_fraction", "delay", "g_c_onset"]
+    both = [products[name][names] for name in ("variants", "printed")]
+    found = xr.concat(both, "condition")
+    # The few networks that pass by chance have no delay worth a bar.
+    some = found["insight_fraction"].mean("seed") > FEW
+    found["delay"] = found["delay"].where(some, 0)
     figure = Figure(figsize=(9.6, 3.3))
-    axes = figure.subplots(1, 3, sharey=True)
-    panels = (
-        ("insight_fraction", "part with insight"),
-        ("delay", "mean delay (trials)"),
-        ("g_c_onset", "|$g_c$| at the onset"),
-    )
-    for panel, (name, text) in zip(axes, panels, strict=True):
-        values = xr.concat([variants[name], printed[name]], "condition")
-        mean = values.mean("seed")
-        bars = np.stack([mean - values.min("seed"), values.max("seed") - mean])
+    panels = figure.subplots(1, 3, sharey=True)
+    texts = ("part with insight", "mean delay (trials)", "mean |$g_c$| at the onset")
+    for axes, name, text in zip(panels, names, texts, strict=True):
+        mean = found[name].mean("seed")
+        bars = np.stack([mean - found[name].min("seed"), found[name].max("seed") - mean])
         place = np.arange(len(mean))
-        panel.barh(place, mean, xerr=bars, color="C1", alpha=0.6)
-        panel.set_xlabel(text)
-    axes[0].set_yticks(place, mean["condition"].values)
-    axes[0].invert_yaxis()
-    axes[2].set_xscale("symlog", linthresh=0.001)
+        axes.barh(place, mean, xerr=bars, color="C1", alpha=0.6)
+        axes.set_xlabel(text)
+        axes.grid(visible=False, axis="y")
+    panels[0].set_yticks(place, mean["condition"].values)
+    panels[0].invert_yaxis()
+    panels[2].set_xscale("symlog", linthresh=0.001)
+    panels[2].minorticks_off()
     return figure
 
 
@@ -266,8 +270,12 @@ def _onset(main: xr.Dataset) -> int:
 
 def _centre(main: xr.Dataset, bins: Any) -> Any:
     """Trial in the middle of a bin."""
-    start = int(main["time"][-1]) - BIN * main.sizes["bin"]
-    return start + BIN * (bins - 0.5)
+    return _onset(main) + BIN * (bins - _bins_before(main) - 0.5)
+
+
+def _bins_before(main: xr.Dataset) -> int:
+    """Bins before colour predicts."""
+    return main.sizes["bin"] - (int(main["time"][-1]) - _onset(main)) // BIN
 
 
 def _shades(count: int) -> list[Any]:

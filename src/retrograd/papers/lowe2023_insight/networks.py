@@ -2,8 +2,8 @@
 
 All conditions, runs, groups and networks are axes of one program, (condition, seed, group,
 network), so that a trial is about 25 operations on whole arrays. They are sums, products
-and comparisons of numpy only, whose bits do not depend on the size of an array: a network is
-the same in any batch. (numpy beats torch at these sizes, so a GPU is not used.)
+and comparisons of numpy only, whose bits do not depend on the size of an array: a network
+is the same in any batch. (numpy beats torch at these sizes, so a GPU is not used.)
 """
 
 from collections.abc import Callable, Sequence

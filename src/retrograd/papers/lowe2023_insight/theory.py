@@ -2,9 +2,9 @@
 
 While the colour gate g_c is held at 0 (and the colour input is about 0) the colour weight
 w_c feels nothing but noise: a random walk of steps s = ασ_ξ (spec T3). Once colour
-predicts, it pushes the gate by α|w_c|M_c(1 − ŷ) in half of the trials, and the penalty pulls
-by λ in all: the gate opens where |w_c| > w* = 2λ/(αM_c) (spec T5, ŷ ≈ 0 in hard trials). Shares no
-code with the simulation.
+predicts, it pushes the gate by α|w_c|M_c(1 − ŷ) in half of the trials, and the penalty
+pulls by λ in all: the gate opens where |w_c| > w* = 2λ/(αM_c) (spec T5, with ŷ ≈ 0 in hard
+trials). Shares no code with the simulation.
 """
 
 from collections.abc import Mapping
@@ -56,16 +56,17 @@ def escape_fraction(learning: Learning, M_c: float, onset: int, trials: int) -> 
     bound = escape_weight(learning, M_c) / _step(learning)  # in steps of the walk
     cells = max(1, round(2 * bound / SPACING))
     spacing = 2 * bound / cells
-    w = (np.arange(cells) + 0.5) * spacing - bound
+    w = spacing * np.arange(0.5, cells) - bound
     density = _normal_density(w, np.sqrt(onset))
     reach = int(np.ceil(FARTHEST / spacing)) if spacing else 0
-    jumps = spacing * _normal_density(np.arange(-reach, reach + 1) * spacing, 1)
+    jumps = spacing * _normal_density(spacing * np.arange(-reach, reach + 1.0), 1)
     for _ in range(trials):
         density = np.convolve(density, jumps)[reach : reach + cells]
     return float(1 - density.sum() * spacing)
 
 
 def _normal_density(x: Array, sd: float) -> Array:
+    """Density of N(0, sd²)."""
     density: Array = np.exp(-((x / sd) ** 2) / 2) / (np.sqrt(2 * np.pi) * sd)
     return density
 

@@ -111,7 +111,6 @@ def _per_network(params: OneCondition, record: Recording, fit: Fit) -> xr.Datase
             "trials",
         ),
         "free_slope": (free.slope, "slope at the inflection, steepness fitted", "1/bin"),
-        "free_score": (free.score, "score of the fit with its steepness fitted", "1"),
         "jump": (
             jump(series, fit.t_switch[:, TEST]),
             "accuracy after − before the switch",
@@ -124,7 +123,6 @@ def _per_network(params: OneCondition, record: Recording, fit: Fit) -> xr.Datase
         ),
         "w_c_onset": (onset[W_C], "weight of colour when colour starts to predict", "1"),
         "g_c_onset": (onset[G_C], "gate of colour when colour starts to predict", "1"),
-        "w_c_end": (end[W_C], "weight of colour at the end", "1"),
         "g_c_end": (end[G_C], "gate of colour at the end", "1"),
         "g_m_end": (end[G_M], "gate of motion at the end", "1"),
         "right_before": (before.mean(-1), "hardest accuracy in the motion phase", "1"),
