@@ -14,6 +14,7 @@ from retrograd.papers.lowe2023_insight.params import Learning, OneCondition, Stu
 
 Array = NDArray[np.float64]
 SLUG = "lowe2023_insight"
+CPU: Any = None  # the networks are numpy's: a device is not used
 
 
 def learning(**changes: Any) -> Learning:

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import judging
-from lowe_setup import SLUG, Array, one_condition, study, task
+from lowe_setup import CPU, SLUG, Array, one_condition, study, task
 from retrograd.claims import Verdict
 from retrograd.errors import RetrogradError
 from retrograd.papers.lowe2023_insight import claims, train
@@ -260,19 +260,19 @@ def test_i16_is_the_spread_over_that_of_the_walk(ratio: float, verdict: str) -> 
 
 @pytest.mark.parametrize("claim", [claims.i18, claims.i19])
 def test_what_is_not_built_says_so(claim: Any) -> None:
-    with pytest.raises(RetrogradError, match="I18 is about|I19 is out"):
+    with pytest.raises(RetrogradError, match=r"I18 is about|I19 is out"):
         claim({})
 
 
 def test_the_claims_read_what_the_simulation_writes() -> None:
     params = one_condition(task=task(), seeds=1, networks=60)
-    found = train.train(params, {}, None)  # type: ignore[arg-type]
+    found = train.train(params, {}, CPU)
     verdict, statistics = judge("I13", {"main": found})
     assert verdict == "REPRODUCED"
     record = found["right_after"].where(found["score"].sel(group="test") > 0.2)
     assert statistics["accuracy_difference"] < float(record.mean())
     batches = study(task=task(), seeds=2, networks=40)
-    counts = train.batches(one_condition(**batches.model_dump()), {}, None)  # type: ignore[arg-type]
-    fraction = train.conditions(batches, {}, None)["insights"]  # type: ignore[arg-type]
+    counts = train.batches(one_condition(**batches.model_dump()), {}, CPU)
+    fraction = train.conditions(batches, {}, CPU)["insights"]
     np.testing.assert_array_equal(counts["robust"], fraction.sel(condition="default"))
     assert (counts["threshold"] > 0).all()

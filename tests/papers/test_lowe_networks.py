@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from lowe_setup import Array, learning, one_condition, short_task, step, study, task
+from lowe_setup import CPU, Array, learning, one_condition, short_task, step, study, task
 from retrograd.errors import RetrogradError
 from retrograd.papers.lowe2023_insight import networks, train
 from retrograd.papers.lowe2023_insight.networks import G_C, G_M, W_C, Ensemble, G, W
@@ -178,7 +178,7 @@ def test_the_sweeps_share_trials_and_noise_with_the_default() -> None:
 
 def test_networks_that_diverge_are_counted_and_have_no_insight() -> None:
     wild = {"wild": learning(rule="paper", alpha=50), "default": learning()}
-    found = train.conditions(study(conditions=wild), {}, None)  # type: ignore[arg-type]
+    found = train.conditions(study(conditions=wild), {}, CPU)
     diverged = found["diverged"].sel(condition="wild")
     assert (diverged == 5).all()
     assert (found["insight_fraction"].sel(condition="wild") == 0).all()
@@ -189,7 +189,7 @@ def test_networks_that_diverge_are_counted_and_have_no_insight() -> None:
 def test_a_detailed_recording_refuses_networks_that_diverge() -> None:
     wild = one_condition(conditions={"wild": learning(rule="paper", alpha=50)})
     with pytest.raises(RetrogradError, match="wild: test network 0 of run 0 diverged"):
-        train.train(wild, {}, None)  # type: ignore[arg-type]
+        train.train(wild, {}, CPU)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from scipy.optimize import least_squares
 from scipy.special import expit
 
-from lowe_setup import Array, learning, one_condition, study, task
+from lowe_setup import CPU, Array, learning, one_condition, study, task
 from retrograd.comparison import agreement
 from retrograd.errors import RetrogradError
 from retrograd.papers.lowe2023_insight import networks, theory, train
@@ -235,11 +235,11 @@ def test_the_hidden_weight_of_networks_walks_as_predicted(rule: str) -> None:
 
 def test_simulation_and_theory_share_variables_and_agree() -> None:
     params = one_condition(task=task(), seeds=2, networks=60)
-    rows = agreement(train.train(params, {}, None), theory.walk(params, {}))  # type: ignore[arg-type]
+    rows = agreement(train.train(params, {}, CPU), theory.walk(params, {}))
     assert {row["name"] for row in rows} == {"w_c_sd", "w_c_mean_size", "g_c_zero"}
     assert all(row["largest"] < 0.2 for row in rows)
     sweep = study(task=task(), seeds=2, networks=60)
-    (row,) = agreement(train.conditions(sweep, {}, None), theory.escape(sweep, {}))  # type: ignore[arg-type]
+    (row,) = agreement(train.conditions(sweep, {}, CPU), theory.escape(sweep, {}))
     assert row["name"] == "insight_fraction"
     assert row["largest"] < 0.3
 
