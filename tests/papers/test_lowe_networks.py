@@ -7,7 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from lowe_setup import CPU, Array, learning, one_condition, short_task, step, study, task
+from lowe_setup import (
+    CPU,
+    SLUG,
+    Array,
+    learning,
+    one_condition,
+    short_task,
+    step,
+    study,
+    task,
+)
+from retrograd.config import load_paper
 from retrograd.errors import RetrogradError
 from retrograd.papers.lowe2023_insight import networks, train
 from retrograd.papers.lowe2023_insight.networks import G_C, G_M, W_C, Ensemble, G, W
@@ -121,6 +132,18 @@ def test_the_code_never_changes_the_sign_of_a_gate_in_one_trial(
 ) -> None:
     moved = step(learning(), theta, x, 1, xi)
     assert (moved[G] * np.array(theta)[G] >= 0).all()
+
+
+@pytest.mark.parametrize("scale", ["laptop", "published"])
+def test_every_section_of_a_preset_learns(scale: Any) -> None:
+    sections = dict(load_paper(SLUG, seed=0).scales[scale])
+    assert len(sections) == 5
+    for params in sections.values():
+        small = params.model_copy(update={"networks": 2})
+        ensemble = Ensemble(small)
+        ensemble.advance(3)
+        assert np.isfinite(ensemble.theta).all()
+        assert ensemble.theta.shape == (4, len(params.conditions), params.seeds, 2, 2)
 
 
 # ---- populations -----------------------------------------------------------------------

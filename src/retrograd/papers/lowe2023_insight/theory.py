@@ -34,7 +34,8 @@ def gate_at_zero(learning: Learning, trials: ArrayLike) -> Array:
     """T4: probability that g_c is exactly 0 after so many trials, from a gate near 0.
 
     A gate at 0 leaves with q = 2(1 − Φ(λ/σ_ξ)) and is clipped back in the next trial:
-    z ← (1 − q)z + (1 − z), whose solution from z = 0 tends to 1/(1 + q).
+    z ← (1 − q)z + (1 − z), whose solution from z = 0 tends to 1/(1 + q). Few gates stay
+    away for a second trial; they make it 0.01 less.
     """
     q = 2 * ndtr(-learning.lam / learning.sigma_xi)
     probability: Array = (1 - (-q) ** np.asarray(trials)) / (1 + q)
