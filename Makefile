@@ -15,7 +15,7 @@ figure: environment
 	$(RUN) retrograd figure $(FIG) --cores $(CORES)
 
 test: environment
-	$(RUN) pytest
+	$(RUN) pytest --numprocesses logical --dist loadfile
 
 environment:
 	@$(PYTHON) envs/install.py

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from retrograd import datasets
+from retrograd import data_table, datasets
 from retrograd.config import load_paper
 from retrograd.datasets import Labelled
 from retrograd.errors import RetrogradError
@@ -299,16 +299,16 @@ def test_published_presets_take_their_steps(
 def test_without_its_data_set_a_published_product_says_what_to_do(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = datasets.FOLDER / "datasets.yaml"
+    table = data_table.FOLDER / "datasets.yaml"
     text = table.read_text(encoding="utf-8")
-    for address in datasets.read_table()["mnist"].addresses:
+    for address in data_table.read_table()["mnist"].addresses:
         text = text.replace(address, "http://127.0.0.1:9/")
     (tmp_path / "datasets.yaml").write_text(text, encoding="utf-8")
-    monkeypatch.setattr(datasets, "FOLDER", tmp_path)
-    monkeypatch.delenv(datasets.MIRROR, raising=False)
+    monkeypatch.setattr(data_table, "FOLDER", tmp_path)
+    monkeypatch.delenv(data_table.MIRROR, raising=False)
     published = load_paper("saxe2022_neural_race", seed=0).scales["published"]
     with pytest.raises(
-        RetrogradError, match=f"data set mnist: cannot get .*{datasets.MIRROR}"
+        RetrogradError, match=f"data set mnist: cannot get .*{data_table.MIRROR}"
     ):
         train.images(published.images, {}, CPU)
 
