@@ -31,7 +31,7 @@ KINDS = (*data.KINDS, "random labels")
 
 
 def initial_weights(params: Toy, run: int) -> dict[str, Array]:
-    """Of one run, the same for both kinds."""
+    """Of one run, the same for all kinds."""
     rng, H = stream(params.seed, run, "toy network"), params.H
     inputs = 1 + toy.TASKS
     return {

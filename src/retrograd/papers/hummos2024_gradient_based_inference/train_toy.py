@@ -79,7 +79,7 @@ def _learning(
 def _learning_of_seed(
     params: Toy, curriculum: toy.Curriculum, x: Array, history: History, seed: int
 ) -> dict[str, Array]:
-    """Statistics of both kinds, kind in front."""
+    """Statistics of all kinds, kind in front."""
     steps = np.arange(params.window, curriculum.steps)
     loss = (history.prediction[:, seed, : len(steps)] - x[steps]).astype(float) ** 2
     block_loss = toy.block_means(loss, curriculum, steps, params.dropped)
