@@ -90,8 +90,8 @@ def _examples(axes: Axes, main: xr.Dataset) -> None:
     bins = main["bin"].values
     fine = np.linspace(bins[0], bins[-1], 56)
     before = _bins_before(main)
-    for i, network in enumerate(main["example"].values):
-        one = main.sel(example=network)
+    for i in range(main.sizes["example"]):
+        one = main.isel(example=i)
         rise = expit(
             one["example_steepness"].item() * (fine - one["example_inflection"].item())
         )

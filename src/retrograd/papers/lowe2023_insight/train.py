@@ -51,7 +51,7 @@ def train(params: OneCondition, inputs: Inputs, device: "torch.device") -> xr.Da
     Args:
         params: one section of the config.
         inputs: not used; everything is drawn from streams.
-        device: not used; see the head of this module.
+        device: not used; see networks.py.
 
     Returns:
         Per test network (seed, network), what `_per_network` names; score of both groups;
