@@ -111,6 +111,20 @@ class Clone:
         papers = [] if named else [f"papers={json.dumps(self.papers)}"]
         return [*command, f"scale={self.scale}", *papers]
 
+    def block_network(self) -> None:
+        """Let every socket that its tools connect be refused."""
+        block = "import socket\ndef refuse(*_, **__): raise OSError('no network here')\n"
+        block += "socket.socket.connect = socket.create_connection = refuse\n"
+        folder = self.path.parent / "blocked"
+        folder.mkdir()
+        (folder / "sitecustomize.py").write_text(block, encoding="utf-8")
+        paths = f"{folder}{os.pathsep}{self.environment['PYTHONPATH']}"
+        self.environment["PYTHONPATH"] = paths
+        refused = self.run(
+            "python", "-c", "import urllib.request as r; r.urlopen('http://[::1]')"
+        )
+        assert "no network here" in refused.stderr
+
     def started(self, *arguments: str) -> "subprocess.Popen[str]":
         """Start snakemake in the background, in a process group of its own."""
         return subprocess.Popen(

@@ -100,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     download = add("download", _download, "have real data sets, by hash")
     download.add_argument("what", nargs="*", metavar="NAME", help="all if none")
     add("schemas", _schemas, "write the JSON schemas of the configs")
-    add("readme", _readme, "write the README's table and figure")
+    readme = add("readme", _readme, "write the README's table and figure")
+    readme.add_argument("--real", action="store_true", help="the page of `data: real`")
     return parser
 
 
@@ -236,7 +237,7 @@ def _schemas(options: argparse.Namespace) -> Said:
 def _readme(options: argparse.Namespace) -> Said:
     from retrograd import readme
 
-    return "\n".join(map(str, readme.write())), True
+    return "\n".join(map(str, readme.write(options.real))), True
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ def test_every_scale_of_every_paper_has_its_figures_and_claims(scale: str) -> No
     graph = Graph.load({"scale": scale})
     for slug, paper in graph.papers.items():
         targets = [t for t in graph.targets() if t.startswith(f"results/{slug}/{scale}/")]
-        assert len(targets) == 2 * len(paper.figures) + 1
+        assert len(targets) == 2 * len(graph.figures(slug)) + 1
+        assert graph.figures(slug)
         for name in paper.products:
             if paper.parameters(name, scale) is not None:  # type: ignore[arg-type]
                 assert len(graph.recipe("product", slug, scale, name)) == 64

@@ -24,10 +24,10 @@ LONG = 15  # seconds, as a paper's config estimates them
 def longest() -> list[Artifact]:
     graph = Graph.load({"scale": "laptop"})
     return [
-        Artifact("product", slug, "laptop", name)
+        artifact
         for slug, paper in graph.papers.items()
-        for name, seconds in paper.seconds.get("laptop", {}).items()
-        if seconds > LONG
+        for artifact in graph.artifacts(slug, "laptop")
+        if paper.seconds.get("laptop", {}).get(artifact.name, 0) > LONG
     ]
 
 

@@ -1,7 +1,6 @@
 """Pins: fetched, verified, refused when corrupt or missing; written on purpose only."""
 
 import json
-import os
 import random
 from pathlib import Path
 
@@ -37,17 +36,7 @@ def flip_a_bit(path: Path, at: int = 1000) -> None:
 
 def test_pinned_and_present_needs_no_network(reviewer: Clone) -> None:
     """With every socket blocked, in snakemake and in all that it starts."""
-    block = "import socket\ndef refuse(*_, **__): raise OSError('no network here')\n"
-    block += "socket.socket.connect = socket.create_connection = refuse\n"
-    folder = reviewer.path.parent / "blocked"
-    folder.mkdir()
-    (folder / "sitecustomize.py").write_text(block, encoding="utf-8")
-    paths = f"{folder}{os.pathsep}{reviewer.environment['PYTHONPATH']}"
-    reviewer.environment["PYTHONPATH"] = paths
-    refused = reviewer.run(
-        "python", "-c", "import urllib.request as r; r.urlopen('http://[::1]')"
-    )
-    assert "no network here" in refused.stderr
+    reviewer.block_network()
     for _ in range(2):
         run = reviewer.snakemake(*PINNED, FIG5)
         assert run.returncode == 0, run.stderr
