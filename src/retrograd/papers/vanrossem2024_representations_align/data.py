@@ -1,0 +1,299 @@
+"""Data sets, initial weights and coordinates, shared by simulation and theory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from retrograd import datasets
+from retrograd.papers.vanrossem2024_representations_align.params import (
+    Architecture,
+    Context,
+    Digits,
+    Grid,
+    Layers,
+    TwoPoints,
+    Xor,
+)
+from retrograd.products import variable
+from retrograd.randomness import stream
+
+Array = NDArray[np.float64]
+X_A, Y_A = -1.0, 0.6  # where the first of two points lies
+CLASSES = 10
+AXES = 3  # principal axes of the context task's representation that are recorded
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: inputs x (point, d_in) and targets y (point, d_out)."""
+
+    x: Array
+    y: Array
+
+
+# ---- tasks -----------------------------------------------------------------------------
+
+
+def two_points(dx: float, dy: float, d_in: int = 1, d_out: int = 1) -> Task:
+    """Two inputs dx apart, with targets dy apart; all coordinates of a point are equal."""
+    x = np.array([X_A, X_A + dx])[:, None] * np.ones(d_in) / np.sqrt(d_in)
+    y = np.array([Y_A, Y_A + dy])[:, None] * np.ones(d_out) / np.sqrt(d_out)
+    return Task(x, y)
+
+
+def xor() -> Task:
+    """The points 00, 01, 10, 11."""
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], float)
+    return Task(x, x.sum(1, keepdims=True) % 2)
+
+
+def context_task(params: Context) -> tuple[Task, NDArray[np.int64]]:
+    """Blobs with two contexts; and (sample, 3): context, place of m1 and of m2.
+
+    A blob exp(−((u − m1)² + (v − m2)²)/2) on [−1, 1]² is normalised to sum 1; the two
+    last inputs say which context it is, and the target is m1 in the first, m2 in the
+    second.
+    """
+    axis = np.linspace(-1, 1, params.pixels)
+    places = np.linspace(-1, 1, params.places)
+    index = np.array(
+        [
+            (context, i, j)
+            for context in range(2)
+            for i in range(params.places)
+            for j in range(params.places)
+        ]
+    )
+    m1, m2 = places[index[:, 1]], places[index[:, 2]]
+    u = np.exp(-((axis - m1[:, None]) ** 2) / 2)
+    v = np.exp(-((axis - m2[:, None]) ** 2) / 2)
+    blobs = (u[:, :, None] * v[:, None, :]).reshape(len(index), -1)
+    blobs /= blobs.sum(1, keepdims=True)
+    x = np.concatenate([blobs, np.eye(2)[index[:, 0]]], axis=1)
+    return Task(x, np.where(index[:, 0] == 0, m1, m2)[:, None]), index
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """Images, and those of them among which distances are taken.
+
+    Attributes:
+        task: all that are learned: x standardised by one mean and one deviation,
+            (image, pixel), and one-hot y (image, class).
+        shown: indices of the first images of every class, sorted by class, (image,).
+        classes: class of each of these, (image,).
+    """
+
+    task: Task
+    shown: NDArray[np.int64]
+    classes: NDArray[np.int64]
+
+    @property
+    def shown_task(self) -> Task:
+        return Task(self.task.x[self.shown], self.task.y[self.shown])
+
+    @property
+    def pair(self) -> list[int]:
+        """Places among the shown images of the first of class 0 and of class 1."""
+        return [int(np.argmax(self.classes == c)) for c in (0, 1)]
+
+
+def images(params: Digits) -> ImageTask:
+    """The labelled images of the config, and the first `per_class` of every class."""
+    found = datasets.named(params.data)
+    x, labels = found.train_x, found.train_y
+    if params.part == "all":
+        x = np.concatenate([x, found.test_x])
+        labels = np.concatenate([labels, found.test_y])
+    x = x.astype(float)
+    x = (x - x.mean()) / x.std()
+    first = [np.flatnonzero(labels == c)[: params.per_class] for c in range(CLASSES)]
+    shown = np.concatenate(first)
+    return ImageTask(Task(x, np.eye(CLASSES)[labels]), shown, labels[shown])
+
+
+def batches(seed: int, run: int, size: int, count: int) -> Iterator[NDArray[np.int64]]:
+    """Endless mini-batches of `size` of `count` samples, in a new order every epoch."""
+    rng = stream(seed, run, "order of samples")
+    left = np.empty(0, np.int64)
+    while True:
+        while len(left) < size:
+            left = np.append(left, rng.permutation(count))
+        yield left[:size]
+        left = left[size:]
+
+
+# ---- initial weights -------------------------------------------------------------------
+
+
+def layer_shapes(
+    network: Architecture, d_in: int, d_out: int
+) -> list[tuple[tuple[int, ...], int]]:
+    """Shape (out, in) or (out channels, in channels, kernel), and fan in + fan out."""
+    P, shapes = network.width, []
+    if network.kind == "cnn":
+        channels = [1, *[network.channels] * network.depth, 1]
+        shapes.append(((P, d_in), d_in + P))
+        for before, after in zip(channels[:-1], channels[1:], strict=True):
+            shape = (after, before, network.kernel)
+            shapes.append((shape, (before + after) * network.kernel))
+        left = network.pixels_left
+        return [*shapes, ((d_out, left), left + d_out)]
+    widths = [d_in, *[P] * network.depth, d_out]
+    return [
+        ((after, before), before + after)
+        for before, after in zip(widths[:-1], widths[1:], strict=True)
+    ]
+
+
+def initial_weights(
+    network: Architecture, d_in: int, d_out: int, seed: int, runs: Sequence[int]
+) -> list[Array]:
+    """Glorot-normal weights times the gain, (run, *shape) per layer, in float64.
+
+    A run draws from a stream of its own, so networks that differ in the gain alone are
+    scaled copies of each other.
+    """
+    shapes = layer_shapes(network, d_in, d_out)
+    drawn = []
+    for run in runs:
+        rng = stream(seed, run, "initial weights")
+        drawn.append([rng.standard_normal(shape) for shape, _ in shapes])
+    return [
+        network.gain * np.sqrt(2 / fans) * np.stack(layer)
+        for (_, fans), layer in zip(shapes, zip(*drawn, strict=True), strict=True)
+    ]
+
+
+def record_steps(steps: int, records: int) -> NDArray[np.int64]:
+    """Equally spaced steps from 0 to the last, to within a step."""
+    return np.linspace(0, steps, records).round().astype(np.int64)
+
+
+# ---- coordinates -----------------------------------------------------------------------
+
+
+def coordinate(dim: str, values: Any, text: str, units: str = "1") -> xr.Variable:
+    values = np.asarray(values)
+    return variable(
+        dim, values.astype(np.int32) if values.dtype.kind == "i" else values, text, units
+    )
+
+
+def seed_coordinate(seeds: int) -> dict[str, xr.Variable]:
+    text = "index of the run's random streams"
+    return {"seed": coordinate("seed", range(seeds), text)}
+
+
+def two_point_coordinates(params: TwoPoints) -> dict[str, xr.Variable]:
+    """Axes setting, seed, time; what differs between settings; the step of every time."""
+    settings = params.settings
+    steps = np.stack([record_steps(s.steps, params.records) for s in settings])
+    return seed_coordinate(params.seeds) | {
+        "setting": coordinate("setting", [s.name for s in settings], "setting"),
+        "gain": coordinate("setting", [s.gain for s in settings], "gain g"),
+        "width": coordinate("setting", [s.width for s in settings], "hidden units P"),
+        "time": coordinate("time", range(params.records), "index of the record"),
+        "step": variable(("setting", "time"), steps.astype(np.int32), "step", "step"),
+    }
+
+
+def layer_coordinates(params: Layers) -> dict[str, xr.Variable]:
+    steps = record_steps(params.setting.steps, params.records)
+    layers = range(params.setting.hidden_layers)
+    return seed_coordinate(params.seeds) | {
+        "layer": coordinate("layer", layers, "hidden layer, counted from 0"),
+        "time": coordinate("time", range(params.records), "index of the record"),
+        "step": coordinate("time", steps, "step", "step"),
+    }
+
+
+def pair_coordinates(params: Digits) -> dict[str, xr.Variable]:
+    steps = record_steps(params.pair.steps, params.records)
+    return seed_coordinate(params.seeds) | {
+        "time": coordinate("time", range(params.records), "index of the record"),
+        "step": coordinate("time", steps, "step", "step"),
+    }
+
+
+def class_coordinates() -> dict[str, xr.Variable]:
+    return {
+        dim: coordinate(dim, range(CLASSES), "class")
+        for dim in ("image_class", "other_class")
+    }
+
+
+def moment_coordinate() -> dict[str, xr.Variable]:
+    text = "when it was recorded"
+    return {"moment": coordinate("moment", ["start", "end"], text)}
+
+
+def grid_coordinates(params: Grid) -> dict[str, xr.Variable]:
+    return {
+        "dx": coordinate("dx", params.dx, "distance of the inputs |dx|"),
+        "dy": coordinate("dy", params.dy, "distance of the targets |dy|"),
+    }
+
+
+def xor_coordinates(params: Xor) -> dict[str, xr.Variable]:
+    points = ["00", "01", "10", "11"]
+    return {
+        "setting": coordinate("setting", [s.name for s in params.settings], "setting"),
+        "point": coordinate("point", points, "input"),
+        "other_point": coordinate("other_point", points, "input"),
+    }
+
+
+def regime_coordinates(params: Digits | Context) -> dict[str, xr.Variable]:
+    names = [regime.name for regime in params.regimes]
+    return seed_coordinate(params.seeds) | {"regime": coordinate("regime", names, "regime")}
+
+
+def digits_coordinates(params: Digits, images: ImageTask) -> dict[str, xr.Variable]:
+    """Axes of the digits' product; the images are named by their index in the data set."""
+    return (
+        regime_coordinates(params)
+        | moment_coordinate()
+        | pair_coordinates(params)
+        | class_coordinates()
+        | {
+            dim: coordinate(dim, images.shown, "index of the image, sorted by class")
+            for dim in ("image", "other_image")
+        }
+    )
+
+
+def context_coordinates(
+    params: Context, index: NDArray[np.int64]
+) -> dict[str, xr.Variable]:
+    samples = {
+        "sample": coordinate("sample", range(len(index)), "sample"),
+        "sample_context": coordinate("sample", index[:, 0], "context of the sample"),
+        "first": coordinate("sample", index[:, 1], "place of the blob along u, m1"),
+        "second": coordinate("sample", index[:, 2], "place of the blob along v, m2"),
+        "axis": coordinate("axis", range(AXES), "principal axis"),
+    }
+    return regime_coordinates(params) | moment_coordinate() | samples
+
+
+TRAJECTORY = {
+    "h2": "squared distance of the two representations",
+    "y2": "squared distance of the two outputs",
+    "w": "dŷ·(dŷ − dy): alignment of outputs and errors",
+    "loss": "loss",
+}
+
+
+def trajectory(
+    dims: tuple[str, ...], values: dict[str, Array]
+) -> dict[str, xr.Variable]:
+    """Recorded or predicted h2, y2, w, loss, as far as they are given, in float32."""
+    return {
+        name: variable(dims, np.asarray(values[name], np.float32), text)
+        for name, text in TRAJECTORY.items()
+        if name in values
+    }
