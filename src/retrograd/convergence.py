@@ -55,7 +55,9 @@ def kept(values: xr.DataArray, converged: xr.DataArray, dim: str = "seed") -> xr
     return values.where(converged == 1)
 
 
-def median(values: xr.DataArray, converged: xr.DataArray, dim: str = "seed") -> xr.DataArray:
+def median(
+    values: xr.DataArray, converged: xr.DataArray, dim: str = "seed"
+) -> xr.DataArray:
     """Median over the runs that converged; raises as `kept` does."""
     return kept(values, converged, dim).median(dim, skipna=True)
 

@@ -153,7 +153,8 @@ def _damped_steps(residual: Array, slopes: Array, damping: Array) -> Array:
     solvable = np.isfinite(damped).all((1, 2, 3)) & np.isfinite(downhill).all((1, 2))
     damped[~solvable] = np.eye(parameters)
     downhill[~solvable] = 0
-    return np.linalg.solve(damped, downhill[:, None])[..., 0]
+    steps = np.linalg.solve(damped, downhill[:, None])[..., 0]
+    return np.asarray(steps, float)
 
 
 def _costs(predicted: Array, data: Array) -> Array:

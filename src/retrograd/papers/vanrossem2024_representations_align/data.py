@@ -1,7 +1,8 @@
 """Data sets, initial weights and coordinates, shared by simulation and theory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,8 @@ from retrograd.papers.vanrossem2024_representations_align.params import (
     Architecture,
     Context,
     Digits,
-    Grid,
-    Layers,
+    OtherTasks,
     TwoPoints,
-    Xor,
 )
 from retrograd.products import variable
 from retrograd.randomness import stream
@@ -97,9 +96,15 @@ class ImageTask:
         return Task(self.task.x[self.shown], self.task.y[self.shown])
 
     @property
-    def pair(self) -> list[int]:
-        """Places among the shown images of the first of class 0 and of class 1."""
-        return [int(np.argmax(self.classes == c)) for c in (0, 1)]
+    def pair_task(self) -> Task:
+        """The first image of class 0 and the first of class 1."""
+        pair = [self.shown[np.argmax(self.classes == c)] for c in (0, 1)]
+        return Task(self.task.x[pair], self.task.y[pair])
+
+    def first_of_classes(self, count: int) -> NDArray[np.int64]:
+        """Places among the shown images of the first `count` of every class."""
+        first = [np.flatnonzero(self.classes == c)[:count] for c in range(CLASSES)]
+        return np.concatenate(first)
 
 
 def images(params: Digits) -> ImageTask:
@@ -134,38 +139,32 @@ def layer_shapes(
     network: Architecture, d_in: int, d_out: int
 ) -> list[tuple[tuple[int, ...], int]]:
     """Shape (out, in) or (out channels, in channels, kernel), and fan in + fan out."""
-    P, shapes = network.width, []
+    P = network.width
+    shapes: list[tuple[tuple[int, ...], int]] = []
     if network.kind == "cnn":
         channels = [1, *[network.channels] * network.depth, 1]
         shapes.append(((P, d_in), d_in + P))
-        for before, after in zip(channels[:-1], channels[1:], strict=True):
+        for before, after in pairwise(channels):
             shape = (after, before, network.kernel)
             shapes.append((shape, (before + after) * network.kernel))
         left = network.pixels_left
         return [*shapes, ((d_out, left), left + d_out)]
     widths = [d_in, *[P] * network.depth, d_out]
-    return [
-        ((after, before), before + after)
-        for before, after in zip(widths[:-1], widths[1:], strict=True)
-    ]
+    return [((after, before), before + after) for before, after in pairwise(widths)]
 
 
 def initial_weights(
-    network: Architecture, d_in: int, d_out: int, seed: int, runs: Sequence[int]
+    network: Architecture, d_in: int, d_out: int, seed: int, run: int
 ) -> list[Array]:
-    """Glorot-normal weights times the gain, (run, *shape) per layer, in float64.
+    """Glorot-normal weights times the gain, one array per layer, in float64.
 
     A run draws from a stream of its own, so networks that differ in the gain alone are
     scaled copies of each other.
     """
-    shapes = layer_shapes(network, d_in, d_out)
-    drawn = []
-    for run in runs:
-        rng = stream(seed, run, "initial weights")
-        drawn.append([rng.standard_normal(shape) for shape, _ in shapes])
+    rng = stream(seed, run, "initial weights")
     return [
-        network.gain * np.sqrt(2 / fans) * np.stack(layer)
-        for (_, fans), layer in zip(shapes, zip(*drawn, strict=True), strict=True)
+        network.gain * np.sqrt(2 / fans) * rng.standard_normal(shape)
+        for shape, fans in layer_shapes(network, d_in, d_out)
     ]
 
 
@@ -190,26 +189,42 @@ def seed_coordinate(seeds: int) -> dict[str, xr.Variable]:
 
 
 def two_point_coordinates(params: TwoPoints) -> dict[str, xr.Variable]:
-    """Axes setting, seed, time; what differs between settings; the step of every time."""
+    """Axes setting, seed, time and layer; the gain and the steps of every setting."""
     settings = params.settings
     steps = np.stack([record_steps(s.steps, params.records) for s in settings])
-    return seed_coordinate(params.seeds) | {
+    found = seed_coordinate(params.seeds) | {
         "setting": coordinate("setting", [s.name for s in settings], "setting"),
         "gain": coordinate("setting", [s.gain for s in settings], "gain g"),
         "width": coordinate("setting", [s.width for s in settings], "hidden units P"),
         "time": coordinate("time", range(params.records), "index of the record"),
         "step": variable(("setting", "time"), steps.astype(np.int32), "step", "step"),
     }
+    if params.layers:
+        count = range(settings[0].hidden_layers)
+        found["layer"] = coordinate("layer", count, "hidden layer, counted from 0")
+    return found
 
 
-def layer_coordinates(params: Layers) -> dict[str, xr.Variable]:
-    steps = record_steps(params.setting.steps, params.records)
-    layers = range(params.setting.hidden_layers)
-    return seed_coordinate(params.seeds) | {
-        "layer": coordinate("layer", layers, "hidden layer, counted from 0"),
-        "time": coordinate("time", range(params.records), "index of the record"),
-        "step": coordinate("time", steps, "step", "step"),
-    }
+def joined(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Two-point products, by the number that their settings differ in, as one dataset.
+
+    The number is the axis in place of `setting`; all else gets its name in front.
+    """
+    renamed = []
+    for axis, part in parts.items():
+        part = part.swap_dims(setting=axis).drop_vars("setting")
+        others = [other for other in parts if other != axis]
+        part = part.drop_vars([name for name in others if name in part.coords])
+        names = [str(name) for name in part.variables if name != axis]
+        renamed.append(part.rename({name: f"{axis}_{name}" for name in names}))
+    return xr.merge(renamed, combine_attrs="drop")
+
+
+def part(whole: xr.Dataset, axis: str) -> xr.Dataset:
+    """The product that was joined under this name, with `setting` being the number."""
+    names = [n for n in map(str, whole.variables) if n.startswith(f"{axis}_")]
+    chosen = whole[[*names, axis]].rename({name: name[len(axis) + 1 :] for name in names})
+    return chosen.rename({axis: "setting"})
 
 
 def pair_coordinates(params: Digits) -> dict[str, xr.Variable]:
@@ -227,24 +242,15 @@ def class_coordinates() -> dict[str, xr.Variable]:
     }
 
 
-def moment_coordinate() -> dict[str, xr.Variable]:
-    text = "when it was recorded"
-    return {"moment": coordinate("moment", ["start", "end"], text)}
-
-
-def grid_coordinates(params: Grid) -> dict[str, xr.Variable]:
-    return {
-        "dx": coordinate("dx", params.dx, "distance of the inputs |dx|"),
-        "dy": coordinate("dy", params.dy, "distance of the targets |dy|"),
-    }
-
-
-def xor_coordinates(params: Xor) -> dict[str, xr.Variable]:
-    points = ["00", "01", "10", "11"]
-    return {
-        "setting": coordinate("setting", [s.name for s in params.settings], "setting"),
-        "point": coordinate("point", points, "input"),
-        "other_point": coordinate("other_point", points, "input"),
+def other_task_coordinates(params: OtherTasks) -> dict[str, xr.Variable]:
+    """Axes dx, dy of the grid; setting, seed, point, other_point of XOR."""
+    names = [setting.name for setting in params.xor.settings]
+    return seed_coordinate(params.seeds) | {
+        "dx": coordinate("dx", params.grid.dx, "distance of the inputs |dx|"),
+        "dy": coordinate("dy", params.grid.dy, "distance of the targets |dy|"),
+        "setting": coordinate("setting", names, "setting"),
+        "point": coordinate("point", range(4), "input: 00, 01, 10, 11"),
+        "other_point": coordinate("other_point", range(4), "input: 00, 01, 10, 11"),
     }
 
 
@@ -255,13 +261,13 @@ def regime_coordinates(params: Digits | Context) -> dict[str, xr.Variable]:
 
 def digits_coordinates(params: Digits, images: ImageTask) -> dict[str, xr.Variable]:
     """Axes of the digits' product; the images are named by their index in the data set."""
+    portrayed = images.shown[images.first_of_classes(params.portrayed)]
     return (
         regime_coordinates(params)
-        | moment_coordinate()
         | pair_coordinates(params)
         | class_coordinates()
         | {
-            dim: coordinate(dim, images.shown, "index of the image, sorted by class")
+            dim: coordinate(dim, portrayed, "index of the image, sorted by class")
             for dim in ("image", "other_image")
         }
     )
@@ -277,7 +283,7 @@ def context_coordinates(
         "second": coordinate("sample", index[:, 2], "place of the blob along v, m2"),
         "axis": coordinate("axis", range(AXES), "principal axis"),
     }
-    return regime_coordinates(params) | moment_coordinate() | samples
+    return regime_coordinates(params) | samples
 
 
 TRAJECTORY = {
@@ -286,10 +292,11 @@ TRAJECTORY = {
     "w": "dŷ·(dŷ − dy): alignment of outputs and errors",
     "loss": "loss",
 }
+PAIR = ("h2", "y2", "w")  # the state of the effective theory
 
 
 def trajectory(
-    dims: tuple[str, ...], values: dict[str, Array]
+    dims: tuple[str, ...], values: Mapping[str, Array]
 ) -> dict[str, xr.Variable]:
     """Recorded or predicted h2, y2, w, loss, as far as they are given, in float32."""
     return {

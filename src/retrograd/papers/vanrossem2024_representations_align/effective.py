@@ -66,15 +66,11 @@ def final_distance(
     product = rho * dx2 * dy2
     root = np.sqrt(A**2 / 4 + product)
     # For A < 0 the plain sum cancels; its other form is exact.
-    final: Array = np.where(
-        A > 0, A / 2 + root, product / np.maximum(root - A / 2, 1e-300)
-    )
+    final: Array = np.where(A > 0, A / 2 + root, product / np.maximum(root - A / 2, 1e-300))
     return final
 
 
-def starting_ratio(
-    h0: Array, y0: Array, h_end: Array, dx2: float, dy2: float
-) -> Array:
+def starting_ratio(h0: Array, y0: Array, h_end: Array, dx2: float, dy2: float) -> Array:
     """The ρ that leads from the start to the final distance; √ρ |dx| |dy| if none does."""
     denominator = dx2 * (dy2 - y0 * h_end / h0)
     numerator = h_end * (h_end - h0)

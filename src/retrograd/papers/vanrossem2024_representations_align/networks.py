@@ -30,7 +30,9 @@ class Optimiser(Protocol):
     def drive(self, error: Tensor) -> Tensor:
         """What is propagated back from the gradient at the outputs."""
 
-    def update(self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor) -> None:
+    def update(
+        self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor
+    ) -> None:
         """Move one layer, given δ (member, point, out) and its inputs a."""
 
 
@@ -43,7 +45,9 @@ class Descent:
     def drive(self, error: Tensor) -> Tensor:
         return error * self.lr  # once here instead of once per weight
 
-    def update(self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor) -> None:
+    def update(
+        self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor
+    ) -> None:
         weight.baddbmm_(delta.mT, a, alpha=-1)
         bias.sub_(delta.sum(1, keepdim=True))
 
@@ -59,7 +63,9 @@ class Adam:
     def drive(self, error: Tensor) -> Tensor:
         return error
 
-    def update(self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor) -> None:
+    def update(
+        self, layer: int, weight: Tensor, bias: Tensor, delta: Tensor, a: Tensor
+    ) -> None:
         self._move((layer, 0), weight, torch.bmm(delta.mT, a))
         self._move((layer, 1), bias, delta.sum(1, keepdim=True))
 

@@ -15,6 +15,7 @@ from retrograd.parameters import (
 
 Activation = Literal["leaky_relu", "relu", "tanh", "elu", "linear", "silu"]
 Control = Literal["no_encoder_term", "doubled_encoder"]
+SWEEPS = ("gain", "width")
 
 # ---- networks --------------------------------------------------------------------------
 
@@ -95,9 +96,10 @@ def _check_names(settings: list[Setting]) -> None:
 # ---- two points ------------------------------------------------------------------------
 
 
-class _TwoPoints(SampledParameters):
-    """Learning to tell two inputs apart."""
+class TwoPoints(SampledParameters):
+    """Two-point runs in several settings, and fits of the two effective rates."""
 
+    settings: Annotated[list[Setting], Field(min_length=1)]
     records: Annotated[int, Field(ge=8)] = 51
     """equally spaced records of every run, the first before the first step"""
     loss_threshold: Positive = 0.01
@@ -110,14 +112,10 @@ class _TwoPoints(SampledParameters):
     """input dimension"""
     d_out: Size = 1
     """output dimension"""
-
-
-class TwoPoints(_TwoPoints):
-    """Two-point runs in several settings, and fits of the two effective rates."""
-
-    settings: Annotated[list[Setting], Field(min_length=1)]
     curves: bool = False
-    """whether the theory records its trajectories, not only its fits"""
+    """whether losses and fitted trajectories are recorded, not only fits"""
+    layers: bool = False
+    """whether every hidden layer of the first setting is recorded, and fitted"""
     controls: list[Control] = []
     """altered theories that are fitted to the first setting: no_encoder_term drops the
     encoder's part of d|dŷ|²/dt; doubled_encoder doubles d|dh|²/dt"""
@@ -128,18 +126,33 @@ class TwoPoints(_TwoPoints):
         for setting in self.settings:
             if setting.steps < self.records - 1:
                 raise ValueError(
-                    f"settings: {setting.name} has fewer steps than the {self.records} records"
+                    f"settings: {setting.name} has fewer steps than {self.records} records"
                 )
         return self
 
 
-class Layers(_TwoPoints):
-    """Two-point runs of one setting, all of whose hidden layers are recorded."""
+class Sweeps(Parameters):
+    """Two-point runs whose settings differ in one number, which names their axis."""
 
-    setting: Setting
+    gain: TwoPoints
+    """from rich to lazy: the gain of the initial weights"""
+    width: TwoPoints
+    """flexible networks behave alike: the width"""
+
+    @model_validator(mode="after")
+    def _differ_in_one_number(self) -> Self:
+        for name in SWEEPS:
+            settings = getattr(self, name).settings
+            values = {getattr(setting, name) for setting in settings}
+            if len(values) < len(settings):
+                raise ValueError(f"{name}: two settings have the same {name}")
+        return self
 
 
-class Grid(SampledParameters):
+# ---- other tasks -----------------------------------------------------------------------
+
+
+class Grid(Model):
     """One network for every pair of distances between inputs and between targets."""
 
     dx: Annotated[list[Positive], Field(min_length=2)]
@@ -147,32 +160,42 @@ class Grid(SampledParameters):
     dy: Annotated[list[NonNegative], Field(min_length=2)]
     """|dy|"""
     setting: Setting
+    rates_of: str
+    """setting of the two-point runs whose mean rates predict the final distances"""
     stop_loss: Positive = 1e-4
     """a run stops when its loss is below this"""
     loss_threshold: Positive = 1e-3
     """a run counts as converged if its final loss is at most this"""
-    rates_of: str
-    """setting of the two-point runs whose mean rates predict the grid"""
 
 
-# ---- many points -----------------------------------------------------------------------
-
-
-class Xor(SampledParameters):
+class Xor(Model):
     """Networks that learn XOR; the loss is the mean squared error."""
 
     settings: Annotated[list[Setting], Field(min_length=1)]
+    rates_of: str
+    """setting of the two-point runs whose mean rates predict the final distances"""
     stop_loss: Positive = 1e-4
     """a run stops when its loss is below this"""
     loss_threshold: Positive = 0.01
     """a run counts as converged if its final loss is at most this"""
-    rates_of: str
-    """setting of the two-point runs whose mean rates predict the distances"""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         _check_names(self.settings)
         return self
+
+
+class OtherTasks(SampledParameters):
+    """Tasks that are predicted with rates fitted to the two-point runs.
+
+    The grid has one network per cell; `seeds` are those of XOR.
+    """
+
+    grid: Grid
+    xor: Xor
+
+
+# ---- classes of images, and contexts ---------------------------------------------------
 
 
 class Regime(Setting):
@@ -195,10 +218,11 @@ class Digits(SampledParameters):
     """images per step"""
     per_class: Annotated[int, Field(ge=2)] = 10
     """images of every class among which distances are taken: the first of the data set"""
+    portrayed: Size = 5
+    """images of every class that are drawn"""
     records: Annotated[int, Field(ge=8)] = 41
     """equally spaced records of the pair"""
-    stop_loss: NonNegative = 0
-    loss_threshold: Positive = 0.02
+    loss_threshold: Positive = 0.03
     """a run counts as converged if its final loss on the images that distances are taken
     of, ½ mean over images and outputs, is at most this"""
 
@@ -208,6 +232,8 @@ class Digits(SampledParameters):
             if regime.kind != "mlp":
                 raise ValueError(f"regimes: {regime.name} must be an mlp")
         _check_names(list(self.regimes))
+        if self.portrayed > self.per_class:
+            raise ValueError(f"portrayed: at most per_class = {self.per_class}")
         return self
 
 
@@ -235,16 +261,10 @@ class Experiment(Parameters):
 
     architectures: TwoPoints | None = None
     """architectures and activations on the default two points"""
-    gains: TwoPoints | None = None
-    """from rich to lazy: the gain of the initial weights"""
-    widths: TwoPoints | None = None
-    """flexible networks behave alike: the width"""
-    layers: Layers | None = None
-    """all hidden layers of the default network"""
-    grid: Grid | None = None
-    """other distances of inputs and targets"""
-    xor: Xor | None = None
-    """four points"""
+    sweeps: Sweeps | None = None
+    """gains of the initial weights, and widths"""
+    other_tasks: OtherTasks | None = None
+    """other distances of inputs and targets; four points"""
     digits: Digits | None = None
     """classes of images"""
     context: Context | None = None

@@ -1,285 +1,41 @@
 """The simulations: gradient descent of many networks at once, and what is recorded of it.
 
 A product's runs that share shapes and length are one batch. Every run draws its weights,
-samples and dropout from streams of its own. Weights are float32, what is recorded of them
+samples and dropout from streams of its own. Weights are float32; what is recorded of them
 is reduced in float64.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor
 
-from retrograd import convergence, ensembles, tangent_kernel
-from retrograd.errors import RetrogradError
-from retrograd.papers.vanrossem2024_representations_align import data
-from retrograd.papers.vanrossem2024_representations_align.networks import (
-    Adam,
-    Convolutional,
-    Dense,
-    Descent,
-    Network,
-    Optimiser,
-)
+from retrograd import convergence, ensembles
+from retrograd.papers.vanrossem2024_representations_align import data, observables
+from retrograd.papers.vanrossem2024_representations_align.observables import HALF, WHOLE
 from retrograd.papers.vanrossem2024_representations_align.params import (
-    Architecture,
+    SWEEPS,
     Context,
     Digits,
-    Grid,
-    Layers,
+    OtherTasks,
     Regime,
-    Setting,
+    Sweeps,
     TwoPoints,
-    Xor,
+)
+from retrograd.papers.vanrossem2024_representations_align.training import (
+    Run,
+    Training,
+    batched,
+    full_batch,
+    mini_batch,
 )
 from retrograd.products import variable
-from retrograd.randomness import stream
 
 Array = NDArray[np.float64]
 Nothing = Mapping[str, xr.Dataset]
-Samples = Callable[[], tuple[Tensor, Tensor]]
-Observe = Callable[[Network], dict[str, Array]]
-HALF, WHOLE = 0.5, 1.0  # factors of the mean squared error in the loss
-CHECK_EVERY = 100  # steps between looks at whether every run has stopped
-CHUNK = 50  # steps whose dropout masks are drawn at once
 LEVELS = 64  # grey levels of a distance matrix that is only looked at
-
-
-# ---- batches of networks ---------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Run:
-    """One member of a batch."""
-
-    setting: Setting
-    seed: int
-    """index along the seed axis"""
-
-
-class Training:
-    """Runs that advance together (`ensembles.Ensemble`)."""
-
-    def __init__(
-        self,
-        network: Network,
-        optimiser: Optimiser,
-        samples: Samples,
-        observe: Observe,
-        runs: Sequence[Run],
-        *,
-        factor: float = HALF,
-        stop_loss: float = 0.0,
-    ) -> None:
-        """A run whose loss is below `stop_loss` stops, whatever the others do."""
-        self.network, self.optimiser, self.step = network, optimiser, 0
-        self._samples, self._observe, self._runs = samples, observe, runs
-        self._factor, self._stop = factor, stop_loss
-
-    @torch.no_grad()
-    def advance_to(
-        self, step: int, report: Callable[[int], object] = lambda taken: None
-    ) -> None:
-        """Take steps up to `step`."""
-        start = self.step
-        lr = self.optimiser.lr
-        while self.step < step:
-            if self._stop and self.step % CHECK_EVERY == 0 and not lr.any():
-                self.step = step
-                break
-            error = self.network.descend(*self._samples(), self._factor, self.optimiser)
-            if self._stop:
-                # The step that found the loss so low is the last one.
-                loss = self._factor * (error * error).mean((1, 2))
-                lr.mul_((loss >= self._stop)[:, None, None])
-            self.step += 1
-        report(self.step - start)
-
-    @torch.no_grad()
-    def record(self) -> dict[str, Array]:
-        """What is observed now.
-
-        Raises:
-            RetrogradError: a run went non-finite; names setting, seed and step.
-        """
-        found = self._observe(self.network)
-        for values in found.values():
-            finite = np.isfinite(values.reshape(len(values), -1)).all(1)
-            if not finite.all():
-                run = self._runs[int(np.argmin(finite))]
-                raise RetrogradError(
-                    f"the run diverged: setting '{run.setting.name}', seed {run.seed}, was "
-                    f"non-finite at step {self.step}; lower its lr or its gain"
-                )
-        return found
-
-
-def _batched(settings: Sequence[Setting], seeds: int) -> Iterator[list[Run]]:
-    """The runs of all settings, those with the same shapes and length together."""
-    groups: dict[str, list[Setting]] = {}
-    for setting in settings:
-        alike = {"name": "", "gain": 1.0, "lr": 1.0, "lr_kernel": None}
-        groups.setdefault(setting.model_copy(update=alike).model_dump_json(), []).append(
-            setting
-        )
-    for group in groups.values():
-        yield [Run(setting, seed) for setting in group for seed in range(seeds)]
-
-
-def _network(
-    runs: Sequence[Run], master: int, points: int, d_in: int, d_out: int, device: torch.device
-) -> Network:
-    """The runs' networks at the start."""
-    drawn = [
-        data.initial_weights(run.setting, d_in, d_out, master, [run.seed]) for run in runs
-    ]
-    weights = [
-        torch.tensor(np.concatenate(layer), dtype=torch.float32, device=device)
-        for layer in zip(*drawn, strict=True)
-    ]
-    kind = runs[0].setting
-    if kind.kind == "cnn":
-        return Convolutional(kind, weights)
-    masks = _dropout(runs, master, points, d_in, device) if kind.kind == "dropout" else None
-    return Dense(kind, weights, masks)
-
-
-def _dropout(
-    runs: Sequence[Run], master: int, points: int, d_in: int, device: torch.device
-) -> Iterator[list[Tensor]]:
-    """Masks of the inputs of every linear layer, (member, point, unit), step by step."""
-    network = runs[0].setting
-    sizes = [d_in, *[network.width] * network.depth]
-    generators = [stream(master, run.seed, "dropout") for run in runs]
-    shape = (CHUNK, points, sum(sizes))
-    while True:
-        uniform = np.stack([g.random(shape, np.float32) for g in generators], axis=1)
-        kept = torch.from_numpy(uniform).to(device) >= network.dropout
-        for mask in (kept / (1 - network.dropout)).unbind():
-            yield list(mask.split(sizes, dim=-1))
-
-
-def _learning_rates(network: Network, x: Tensor, runs: Sequence[Run]) -> Tensor:
-    """Per member, (member, 1, 1): at most lr, and lr_kernel over the largest eigenvalue of
-    the tangent kernel at the inputs, the largest among the seeds of the setting."""
-    largest = np.zeros(len(runs))
-    if any(run.setting.lr_kernel for run in runs):
-        trained = [*network.weights, *network.biases]
-        with torch.enable_grad():
-            for tensor in trained:
-                tensor.requires_grad_(True)
-            outputs = network.forward(x)[1]
-            largest = tangent_kernel.largest_eigenvalue(outputs, trained).numpy()
-        for tensor in trained:
-            tensor.requires_grad_(False)
-    rates = []
-    for run in runs:
-        limits = [run.setting.lr] if run.setting.lr else []
-        if run.setting.lr_kernel:
-            of_setting = [r.setting.name == run.setting.name for r in runs]
-            limits.append(run.setting.lr_kernel / largest[of_setting].max())
-        rates.append(min(limits))
-    return torch.tensor(rates, dtype=x.dtype, device=x.device)[:, None, None]
-
-
-def _full_batch(
-    runs: Sequence[Run],
-    master: int,
-    x: Array,
-    y: Array,
-    observe: Callable[[Tensor, Tensor], Observe],
-    device: torch.device,
-    **options: float,
-) -> Training:
-    """Training on all points at every step.
-
-    Args:
-        runs: of one batch.
-        master: seed.
-        x: inputs, (member or 1, point, d_in).
-        y: targets, (member or 1, point, d_out).
-        observe: makes the observer of these points.
-        device: where the tensors live.
-        options: further ones of `Training`.
-    """
-    inputs, targets = (
-        torch.tensor(a, dtype=torch.float32, device=device)
-        .expand(len(runs), -1, -1)
-        .contiguous()
-        for a in (x, y)
-    )
-    network = _network(runs, master, x.shape[1], x.shape[2], y.shape[2], device)
-    lr = _learning_rates(network, inputs, runs)
-    return Training(
-        network,
-        Descent(lr),
-        lambda: (inputs, targets),
-        observe(inputs, targets),
-        runs,
-        **options,
-    )
-
-
-# ---- what is observed ------------------------------------------------------------------
-
-
-def _double(tensor: Tensor) -> Array:
-    values: Array = tensor.detach().cpu().numpy().astype(float)
-    return values
-
-
-def pair_observer(layers: Sequence[int]) -> Callable[[Tensor, Tensor], Observe]:
-    """Of two points: h2 (member, layer), y2, w and the loss (member,)."""
-
-    def of(x: Tensor, y: Tensor) -> Observe:
-        target = _double(y)
-
-        def observe(network: Network) -> dict[str, Array]:
-            hidden, output = network.forward(x)
-            read = [_double(hidden[layer]) for layer in layers]
-            found = _double(output)
-            dy, dy_hat = (a[:, 1] - a[:, 0] for a in (target, found))
-            return {
-                "h2": np.stack([((h[:, 1] - h[:, 0]) ** 2).sum(-1) for h in read], 1),
-                "y2": (dy_hat**2).sum(-1),
-                "w": (dy_hat * (dy_hat - dy)).sum(-1),
-                "loss": HALF * ((found - target) ** 2).mean((1, 2)),
-            }
-
-        return observe
-
-    return of
-
-
-def distance_observer(
-    layer: int, factor: float
-) -> Callable[[Tensor, Tensor], Observe]:
-    """Of many points: squared distances (member, point, point), and the loss (member,)."""
-
-    def of(x: Tensor, y: Tensor) -> Observe:
-        def observe(network: Network) -> dict[str, Array]:
-            hidden, output = network.forward(x)
-            error = _double(output) - _double(y)
-            return {
-                "distance2": squared_distances(_double(hidden[layer])),
-                "loss": factor * (error**2).mean((1, 2)),
-            }
-
-        return observe
-
-    return of
-
-
-def squared_distances(h: Array) -> Array:
-    """Between all points of (..., point, unit): (..., point, point)."""
-    norms = (h**2).sum(-1)
-    found = norms[..., :, None] + norms[..., None, :] - 2 * h @ h.mT
-    same = np.eye(h.shape[-2], dtype=bool)
-    return np.where(same, 0, np.maximum(found, 0))
 
 
 # ---- two points ------------------------------------------------------------------------
@@ -289,358 +45,279 @@ def two_points(params: TwoPoints, inputs: Nothing, device: torch.device) -> xr.D
     """Two-point runs in every setting.
 
     Returns:
-        h2, y2, w, loss (setting, seed, time) and converged (setting, seed).
+        h2, y2, w (setting, seed, time) and converged (setting, seed); loss over time if
+        curves are asked for, else loss_end; layer_h2 (layer, seed, time) of the first
+        setting if layers are.
     """
     task = data.two_points(params.dx2**0.5, params.dy2**0.5, params.d_in, params.d_out)
     recorded: dict[tuple[str, int], dict[str, Array]] = {}
-    for runs in _batched(params.settings, params.seeds):
-        kind = runs[0].setting
-        training = _full_batch(
-            runs, params.seed, task.x[None], task.y[None], pair_observer([kind.layer]), device
+    for runs in batched(params.settings, params.seeds):
+        setting = runs[0].setting
+        observer = observables.pair_observer(range(setting.hidden_layers))
+        training = full_batch(
+            runs, params.seed, task.x[None], task.y[None], observer, device
         )
-        steps = data.record_steps(kind.steps, params.records)
-        found = ensembles.follow(training, steps.tolist(), kind.name, axes=1)
+        steps = data.record_steps(setting.steps, params.records)
+        found = ensembles.follow(training, steps.tolist(), setting.name, axes=1)
         for i, run in enumerate(runs):
-            recorded[run.setting.name, run.seed] = {n: v[i] for n, v in found.items()}
-    values = {
-        name: np.stack(
+            of_run = {name: values[i] for name, values in found.items()}
+            of_run["layer_h2"] = of_run["h2"].T
+            of_run["h2"] = of_run["h2"][:, setting.layer]
+            recorded[run.setting.name, run.seed] = of_run
+
+    def stacked(name: str) -> Array:
+        """(setting, seed, time)"""
+        return np.array(
             [
                 [recorded[s.name, seed][name] for seed in range(params.seeds)]
                 for s in params.settings
             ]
         )
-        for name in data.TRAJECTORY
-    }
-    values["h2"] = values["h2"][..., 0]
-    final = values["loss"][..., -1]
-    converged = convergence.mask(("setting", "seed"), final, params.loss_threshold)
-    return xr.Dataset(
-        data.trajectory(("setting", "seed", "time"), values) | {"converged": converged},
-        data.two_point_coordinates(params),
+
+    names = data.TRAJECTORY if params.curves else data.PAIR
+    dims = ("setting", "seed")
+    loss = stacked("loss")[..., -1]
+    variables = data.trajectory((*dims, "time"), {name: stacked(name) for name in names})
+    variables["converged"] = convergence.mask(dims, loss, params.loss_threshold)
+    if not params.curves:
+        variables["loss_end"] = variable(dims, loss, "loss at the end")
+    if params.layers:
+        first = params.settings[0].name
+        by_seed = [recorded[first, seed]["layer_h2"] for seed in range(params.seeds)]
+        layer_h2 = np.stack(by_seed, axis=1).astype(np.float32)
+        variables["layer_h2"] = variable(
+            ("layer", "seed", "time"), layer_h2, "h2 of every hidden layer, first setting"
+        )
+    return xr.Dataset(variables, data.two_point_coordinates(params))
+
+
+def sweeps(params: Sweeps, inputs: Nothing, device: torch.device) -> xr.Dataset:
+    """Two-point runs by gain and by width, joined (`data.joined`)."""
+    return data.joined(
+        {axis: two_points(getattr(params, axis), inputs, device) for axis in SWEEPS}
     )
 
 
-def layers(params: Layers, inputs: Nothing, device: torch.device) -> xr.Dataset:
-    """Two-point runs of one setting: h2 (layer, seed, time), y2, w, loss (seed, time)."""
-    task = data.two_points(params.dx2**0.5, params.dy2**0.5, params.d_in, params.d_out)
-    setting = params.setting
-    (runs,) = _batched([setting], params.seeds)
-    observer = pair_observer(range(setting.hidden_layers))
-    training = _full_batch(
-        runs, params.seed, task.x[None], task.y[None], observer, device
-    )
-    steps = data.record_steps(setting.steps, params.records)
-    found = ensembles.follow(training, steps.tolist(), "layers", axes=1)
-    h2 = np.moveaxis(found.pop("h2"), -1, 0)
-    final = found["loss"][:, -1]
-    variables = data.trajectory(("seed", "time"), found)
-    variables |= data.trajectory(("layer", "seed", "time"), {"h2": h2})
-    variables["converged"] = convergence.mask("seed", final, params.loss_threshold)
-    return xr.Dataset(variables, data.layer_coordinates(params))
+# ---- other tasks -----------------------------------------------------------------------
 
 
-def grid(params: Grid, inputs: Nothing, device: torch.device) -> xr.Dataset:
-    """One network per pair of distances and seed, all in one batch.
+def other_tasks(params: OtherTasks, inputs: Nothing, device: torch.device) -> xr.Dataset:
+    """Two points at other distances, one network for each; and XOR.
 
     Returns:
-        h2 and y2 (moment, dx, dy, seed), at the start and the end; loss (dx, dy, seed) at
-        the end, and converged.
+        Grid: h2_start, y2_start, h2, loss and converged (dx, dy), at the end if nothing
+        else is said. XOR: distance2_start and distance2 (setting, seed, point,
+        other_point), xor_loss and xor_converged (setting, seed).
     """
-    cells = [(dx, dy) for dx in params.dx for dy in params.dy]
-    # A cell's networks are its own: run i of cell c draws from stream c · seeds + i.
-    runs = [Run(params.setting, run) for run in range(len(cells) * params.seeds)]
-    tasks = [data.two_points(*cell) for cell in cells for _ in range(params.seeds)]
-    training = _full_batch(
-        runs,
+    return xr.Dataset(
+        _grid(params, device) | _xor(params, device), data.other_task_coordinates(params)
+    )
+
+
+def _grid(params: OtherTasks, device: torch.device) -> dict[str, xr.Variable]:
+    """One network per pair of distances, all in one batch; each is a run of its own."""
+    grid = params.grid
+    cells = [(dx, dy) for dx in grid.dx for dy in grid.dy]
+    tasks = [data.two_points(*cell) for cell in cells]
+    training = full_batch(
+        [Run(grid.setting, cell) for cell in range(len(cells))],
         params.seed,
         np.stack([task.x for task in tasks]),
         np.stack([task.y for task in tasks]),
-        pair_observer([params.setting.layer]),
+        observables.pair_observer([grid.setting.layer]),
         device,
-        stop_loss=params.stop_loss,
+        stop_loss=grid.stop_loss,
     )
-    found = ensembles.follow(training, [0, params.setting.steps], "grid", axes=1)
-    run = ("dx", "dy", "seed")
-    shape = (len(params.dx), len(params.dy), params.seeds)
-    h2, y2 = (
-        np.moveaxis(values.reshape(*shape, 2), -1, 0) for values in (found["h2"], found["y2"])
-    )
-    loss = found["loss"][:, -1].reshape(shape)
-    return xr.Dataset(
-        {
-            "h2": variable(("moment", *run), h2, data.TRAJECTORY["h2"]),
-            "y2": variable(("moment", *run), y2, data.TRAJECTORY["y2"]),
-            "loss": variable(run, loss, "loss at the end"),
-            "converged": convergence.mask(run, loss, params.loss_threshold),
-        },
-        data.seed_coordinate(params.seeds)
-        | data.grid_coordinates(params)
-        | data.moment_coordinate(),
-    )
+    found = ensembles.follow(training, [0, grid.setting.steps], "grid", axes=1)
+    cell, shape = ("dx", "dy"), (len(grid.dx), len(grid.dy))
+    h2, y2, loss = (found[name].reshape(*shape, 2) for name in ("h2", "y2", "loss"))
+    text = data.TRAJECTORY
+    return {
+        "h2_start": variable(cell, h2[..., 0], f"{text['h2']}, at the start"),
+        "y2_start": variable(cell, y2[..., 0], f"{text['y2']}, at the start"),
+        "h2": variable(cell, h2[..., 1], f"{text['h2']}, at the end"),
+        "loss": variable(cell, loss[..., 1], "loss at the end"),
+        "converged": convergence.mask(cell, loss[..., 1], grid.loss_threshold),
+    }
 
 
-# ---- many points -----------------------------------------------------------------------
-
-
-def xor(params: Xor, inputs: Nothing, device: torch.device) -> xr.Dataset:
-    """Networks that learn XOR.
-
-    Returns:
-        distance2 (setting, moment, seed, point, other_point), start and end; loss and
-        converged (setting, seed).
-    """
-    task = data.xor()
-    distances, losses = [], []
-    for setting in params.settings:
-        (runs,) = _batched([setting], params.seeds)
-        training = _full_batch(
+def _xor(params: OtherTasks, device: torch.device) -> dict[str, xr.Variable]:
+    """The four points in every setting; the loss has no factor ½."""
+    task, xor = data.xor(), params.xor
+    found = []
+    for setting in xor.settings:
+        (runs,) = batched([setting], params.seeds)
+        training = full_batch(
             runs,
             params.seed,
             task.x[None],
             task.y[None],
-            distance_observer(setting.layer, WHOLE),
+            observables.distance_observer(setting.layer, WHOLE),
             device,
             factor=WHOLE,
-            stop_loss=params.stop_loss,
+            stop_loss=xor.stop_loss,
         )
-        found = ensembles.follow(training, [0, setting.steps], setting.name, axes=1)
-        distances.append(np.moveaxis(found["distance2"], 1, 0))
-        losses.append(found["loss"][:, -1])
-    return xr.Dataset(
-        {
-            "distance2": variable(
-                ("setting", "moment", "seed", "point", "other_point"),
-                np.stack(distances),
-                "squared distance of two representations",
-            ),
-            "loss": variable(("setting", "seed"), np.stack(losses), "loss at the end"),
-            "converged": convergence.mask(
-                ("setting", "seed"), np.stack(losses), params.loss_threshold
-            ),
-        },
-        data.seed_coordinate(params.seeds)
-        | data.xor_coordinates(params)
-        | data.moment_coordinate(),
-    )
+        found.append(ensembles.follow(training, [0, setting.steps], setting.name, axes=1))
+    run, pair = ("setting", "seed"), ("point", "other_point")
+    start, end = (np.stack([f["distance2"][:, i] for f in found]) for i in (0, 1))
+    loss = np.stack([f["loss"][:, 1] for f in found])
+    text = "squared distance of two representations"
+    return {
+        "distance2_start": variable((*run, *pair), start, f"{text}, at the start"),
+        "distance2": variable((*run, *pair), end, text),
+        "xor_loss": variable(run, loss, "mean squared error at the end"),
+        "xor_converged": convergence.mask(run, loss, xor.loss_threshold),
+    }
 
 
-def _mini_batches(
-    task: data.Task, runs: Sequence[Run], master: int, size: int, device: torch.device
-) -> Samples:
-    """Every run's own mini-batches."""
-    x, y = (
-        torch.tensor(a, dtype=torch.float32, device=device) for a in (task.x, task.y)
-    )
-    orders = [data.batches(master, run.seed, size, len(task.x)) for run in runs]
-
-    def samples() -> tuple[Tensor, Tensor]:
-        chosen = torch.from_numpy(np.stack([next(order) for order in orders])).to(device)
-        return x[chosen], y[chosen]
-
-    return samples
-
-
-def _regime(
-    regime: Regime,
-    params: Digits | Context,
-    task: data.Task,
-    shown: data.Task,
-    observe: Callable[[Tensor, Tensor], Observe],
-    device: torch.device,
-) -> Training:
-    """Training on a task, in mini-batches if asked, observed at the shown points."""
-    (runs,) = _batched([regime], params.seeds)
-    x, y = (
-        torch.tensor(a, dtype=torch.float32, device=device)
-        .expand(len(runs), -1, -1)
-        .contiguous()
-        for a in (shown.x, shown.y)
-    )
-    network = _network(
-        runs, params.seed, params.batch or len(task.x), x.shape[2], y.shape[2], device
-    )
-    lr = _learning_rates(network, x, runs)
-    optimiser = Adam(lr) if regime.optimiser == "adam" else Descent(lr)
-    samples: Samples = lambda: (x, y)  # noqa: E731
-    if params.batch:
-        samples = _mini_batches(task, runs, params.seed, params.batch, device)
-    return Training(network, optimiser, samples, observe(x, y), runs)
+# ---- classes of images -----------------------------------------------------------------
 
 
 def digits(params: Digits, inputs: Nothing, device: torch.device) -> xr.Dataset:
     """Networks that learn classes of images.
 
     Returns:
-        Of squared distances D² among the shown images: class_mean (regime, moment, seed,
-        image_class, other_class) over pairs of two images, class_mean_square at the end;
-        relative_change of D; portrait (regime, image, other_image), D of the first seed,
-        coarsely; loss and converged (regime, seed). Of a run in which one pair is
-        followed: h2, y2, w, loss (seed, time), pair_converged (seed,).
+        Of squared distances D² among the shown images at the end: class_mean and
+        class_mean_square (regime, seed, image_class, other_class) over pairs of two
+        images; relative_change of D (regime, seed); portrait (regime, image,
+        other_image), D of the first seed and the first images of every class, coarsely;
+        regime_loss and regime_converged (regime, seed). Of a run in which one pair is
+        followed: h2, y2, w, loss (seed, time) and converged (seed,).
     """
     images = data.images(params)
-    means, squares, changes, portraits, losses = [], [], [], [], []
+    portrayed = images.first_of_classes(params.portrayed)
+    found: dict[str, list[Array]] = {}
     for regime in params.regimes:
-        observer = distance_observer(regime.layer, HALF)
-        training = _regime(
-            regime, params, images.task, images.shown_task, observer, device
+        observer = observables.distance_observer(regime.layer, HALF)
+        training = mini_batch(
+            regime,
+            params.seeds,
+            params.seed,
+            images.task,
+            params.batch,
+            images.shown_task,
+            observer,
+            device,
         )
-        found = ensembles.follow(training, [0, regime.steps], regime.name, axes=1)
-        distance2 = np.moveaxis(found["distance2"], 1, 0)
-        means.append(class_means(distance2, images.classes))
-        squares.append(class_means(distance2[1] ** 2, images.classes))
-        changes.append(relative_change(np.sqrt(distance2)))
-        portraits.append(_coarse(np.sqrt(distance2[1, 0])))
-        losses.append(found["loss"][:, -1])
-    run, of_classes = ("regime", "seed"), ("image_class", "other_class")
-    variables = {
-        "class_mean": variable(
-            ("regime", "moment", "seed", *of_classes),
-            np.stack(means),
-            "mean squared distance of two images' representations",
-        ),
-        "class_mean_square": variable(
-            (*run, *of_classes), np.stack(squares), "mean of the square of that at the end"
-        ),
-        "relative_change": variable(
-            run, np.stack(changes), "change of all distances, relative to the start"
-        ),
-        "portrait": variable(
-            ("regime", "image", "other_image"),
-            np.stack(portraits),
-            f"distances at the end, seed 0, over the largest, to 1/{LEVELS}",
-        ),
-        "regime_loss": variable(run, np.stack(losses), "loss of the shown images"),
-        "converged": convergence.mask(run, np.stack(losses), params.loss_threshold),
-    }
+        recorded = ensembles.follow(training, [0, regime.steps], regime.name, axes=1)
+        distance2 = np.moveaxis(recorded["distance2"], 1, 0)
+        distances = np.sqrt(distance2)
+        portrait = distances[1, 0][np.ix_(portrayed, portrayed)]
+        values: dict[str, Array] = {
+            "class_mean": observables.class_means(distance2[1], images.classes),
+            "class_mean_square": observables.class_means(distance2[1] ** 2, images.classes),
+            "relative_change": observables.relative_change(distances),
+            "portrait": np.round(portrait / portrait.max() * LEVELS) / LEVELS,
+            "regime_loss": recorded["loss"][:, 1],
+        }
+        for name, value in values.items():
+            found.setdefault(name, []).append(value)
+    variables = _class_variables(
+        {name: np.stack(values) for name, values in found.items()}, params.loss_threshold
+    )
     variables |= _pair(params, images, device)
     return xr.Dataset(variables, data.digits_coordinates(params, images))
+
+
+def _class_variables(found: dict[str, Array], threshold: float) -> dict[str, xr.Variable]:
+    run, pair = ("regime", "seed"), ("image_class", "other_class")
+    mean, square, drawn = (
+        found[name].astype(np.float32)
+        for name in ("class_mean", "class_mean_square", "portrait")
+    )
+    text = "D², mean squared distance of two images' representations"
+    portrait = f"distances, seed 0, over the largest, to 1/{LEVELS}"
+    change = "change of all distances, relative to the start"
+    loss = found["regime_loss"]
+    return {
+        "class_mean": variable((*run, *pair), mean, text),
+        "class_mean_square": variable((*run, *pair), square, "mean of the square of D²"),
+        "relative_change": variable(run, found["relative_change"], change),
+        "portrait": variable(
+            ("regime", "image", "other_image"), drawn, portrait, tolerance=0.05
+        ),
+        "regime_loss": variable(run, loss, "loss of the shown images at the end"),
+        "regime_converged": convergence.mask(run, loss, threshold),
+    }
 
 
 def _pair(
     params: Digits, images: data.ImageTask, device: torch.device
 ) -> dict[str, xr.Variable]:
     """One image of class 0 and one of class 1, followed while all are learned."""
-    a, b = images.pair
-    shown = images.shown_task
-    pair = data.Task(shown.x[[a, b]], shown.y[[a, b]])
-    training = _regime(
-        params.pair, params, images.task, pair, pair_observer([params.pair.layer]), device
+    regime = params.pair
+    training = mini_batch(
+        regime,
+        params.seeds,
+        params.seed,
+        images.task,
+        params.batch,
+        images.pair_task,
+        observables.pair_observer([regime.layer]),
+        device,
     )
-    steps = data.record_steps(params.pair.steps, params.records)
+    steps = data.record_steps(regime.steps, params.records)
     found = ensembles.follow(training, steps.tolist(), "pair", axes=1)
     found["h2"] = found["h2"][..., 0]
-    mask = convergence.mask("seed", found["loss"][:, -1], params.loss_threshold)
-    return data.trajectory(("seed", "time"), found) | {"pair_converged": mask}
+    loss = found["loss"][:, -1]
+    mask = convergence.mask("seed", loss, params.loss_threshold)
+    return data.trajectory(("seed", "time"), found) | {"converged": mask}
 
 
-def class_means(values: Array, classes: NDArray[np.int64]) -> Array:
-    """Means over pairs of two different images, from (..., image, image) by class."""
-    member = (classes[:, None] == np.arange(data.CLASSES)).astype(float)
-    counts = member.T @ (1 - np.eye(len(classes))) @ member
-    means: Array = member.T @ values @ member / counts
-    return means
-
-
-def relative_change(distances: Array) -> Array:
-    """|D_end − D_start| / |D_start| from (moment, seed, point, point)."""
-    start, end = distances
-    change: Array = np.linalg.norm(end - start, axis=(-1, -2)) / np.linalg.norm(
-        start, axis=(-1, -2)
-    )
-    return change
-
-
-def _coarse(distances: Array) -> NDArray[np.float32]:
-    """Over the largest, in few levels, which no eye tells apart and which pack well."""
-    levels = np.round(distances / distances.max() * LEVELS) / LEVELS
-    return levels.astype(np.float32)
+# ---- context ---------------------------------------------------------------------------
 
 
 def context(params: Context, inputs: Nothing, device: torch.device) -> xr.Dataset:
     """Networks that learn which of two features matters in a context.
 
     Returns:
-        relevant, irrelevant (regime, moment, seed): variance of the class means of either
-        feature; embedding (regime, axis, sample), the first principal axes of the first
-        seed's representation at the end; sample_context, first, second (sample,); loss
-        and converged (regime, seed).
+        relevant, irrelevant (regime, seed): variance of the class means of either feature
+        at the end, relevant_start, irrelevant_start at the start; embedding (regime,
+        axis, sample), the first principal axes of the first seed's representation at the
+        end; loss and converged (regime, seed).
     """
     task, index = data.context_task(params)
-    found: dict[str, list[Array]] = {n: [] for n in ("relevant", "irrelevant", "loss")}
-    embeddings = []
+    recorded = []
     for regime in params.regimes:
-
-        def observer(x: Tensor, y: Tensor, layer: int = regime.layer) -> Observe:
-            return lambda network: _feature_variances(network, x, y, layer, index)
-
-        training = _regime(regime, params, task, task, observer, device)
-        recorded = ensembles.follow(training, [0, regime.steps], regime.name, axes=1)
-        embeddings.append(np.moveaxis(recorded["embedding"][0, -1], -1, 0))
-        for name, values in found.items():
-            values.append(np.moveaxis(recorded[name], 1, 0))
-    run = ("regime", "moment", "seed")
-    loss = np.stack(found["loss"])[:, 1]
+        observer = observables.feature_observer(regime.layer, index)
+        training = _context_training(params, regime, task, observer, device)
+        recorded.append(ensembles.follow(training, [0, regime.steps], regime.name, axes=1))
+    run = ("regime", "seed")
     variables = {
-        name: variable(run, np.stack(found[name]), f"variance of class means, {name} feature")
+        f"{name}{suffix}": variable(
+            run,
+            np.stack([found[name][:, moment] for found in recorded]),
+            f"variance of the class means of the {name} feature, at the {text}",
+        )
         for name in ("relevant", "irrelevant")
+        for moment, suffix, text in ((0, "_start", "start"), (1, "", "end"))
     }
+    embeddings = np.stack([found["embedding"][0, 1].T for found in recorded])
+    loss = np.stack([found["loss"][:, 1] for found in recorded])
     variables |= {
         "embedding": variable(
             ("regime", "axis", "sample"),
-            np.stack(embeddings).astype(np.float32),
+            embeddings.astype(np.float32),
             "principal coordinates of the representations, seed 0",
             tolerance=1e-3,
         ),
-        "loss": variable(("regime", "seed"), loss, "loss at the end"),
-        "converged": convergence.mask(("regime", "seed"), loss, params.loss_threshold),
+        "loss": variable(run, loss, "loss at the end"),
+        "converged": convergence.mask(run, loss, params.loss_threshold),
     }
     return xr.Dataset(variables, data.context_coordinates(params, index))
 
 
-def _feature_variances(
-    network: Network, x: Tensor, y: Tensor, layer: int, index: NDArray[np.int64]
-) -> dict[str, Array]:
-    hidden, output = network.forward(x)
-    h = _double(hidden[layer])
-    variances = feature_variances(h, index)
-    return {
-        "relevant": variances[0],
-        "irrelevant": variances[1],
-        "embedding": principal_coordinates(h),
-        "loss": HALF * ((_double(output) - _double(y)) ** 2).mean((1, 2)),
-    }
-
-
-def feature_variances(h: Array, index: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Variance of the class means of the relevant and of the irrelevant feature.
-
-    Within a context, representations (member, sample, unit) are averaged over all samples
-    with one value of a feature; the variance of these means, summed over units, is
-    averaged over contexts.
-
-    Args:
-        h: representations.
-        index: context, place of m1 and of m2, (sample, 3); m1 is relevant in context 0.
-    """
-    found = np.zeros((2, len(h)))
-    for context in range(2):
-        for feature in range(2):
-            means = [
-                h[:, (index[:, 0] == context) & (index[:, 1 + feature] == place)].mean(1)
-                for place in range(int(index[:, 1].max()) + 1)
-            ]
-            variance = np.stack(means).var(0).sum(-1)
-            found[int(feature != context)] += variance / 2
-    return found[0], found[1]
-
-
-def principal_coordinates(h: Array, axes: int = data.AXES) -> Array:
-    """Classical scaling of (member, sample, unit): (member, sample, axis).
-
-    An axis points where its largest coordinate is positive.
-    """
-    centred = h - h.mean(1, keepdims=True)
-    left, values, _ = np.linalg.svd(centred, full_matrices=False)
-    found: Array = left[..., :axes] * values[:, None, :axes]
-    peak = np.take_along_axis(found, np.abs(found).argmax(1, keepdims=True), axis=1)
-    return found * np.sign(peak)
+def _context_training(
+    params: Context,
+    regime: Regime,
+    task: data.Task,
+    observer: observables.Observer,
+    device: torch.device,
+) -> Training:
+    if params.batch:
+        size = params.batch
+        return mini_batch(
+            regime, params.seeds, params.seed, task, size, task, observer, device
+        )
+    (runs,) = batched([regime], params.seeds)
+    return full_batch(runs, params.seed, task.x[None], task.y[None], observer, device)
