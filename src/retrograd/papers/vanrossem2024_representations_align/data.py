@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from retrograd import datasets
 from retrograd.papers.vanrossem2024_representations_align.params import (
+    AXES,
     Architecture,
     Context,
     Digits,
@@ -23,7 +24,8 @@ from retrograd.randomness import stream
 Array = NDArray[np.float64]
 X_A, Y_A = -1.0, 0.6  # where the first of two points lies
 CLASSES = 10
-AXES = 3  # principal axes of the context task's representation that are recorded
+EMBEDDING = 2  # principal axes of the context task's representation that are recorded
+MANTISSA = 12  # bits of a recorded trajectory: to 1/8000, which halves the file
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,6 @@ class ImageTask:
         """The first image of class 0 and the first of class 1."""
         pair = [self.shown[np.argmax(self.classes == c)] for c in (0, 1)]
         return Task(self.task.x[pair], self.task.y[pair])
-
-    def first_of_classes(self, count: int) -> NDArray[np.int64]:
-        """Places among the shown images of the first `count` of every class."""
-        first = [np.flatnonzero(self.classes == c)[:count] for c in range(CLASSES)]
-        return np.concatenate(first)
 
 
 def images(params: Digits) -> ImageTask:
@@ -206,22 +203,27 @@ def two_point_coordinates(params: TwoPoints) -> dict[str, xr.Variable]:
 
 
 def joined(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Two-point products, by the number that their settings differ in, as one dataset.
+    """Two-point products as one dataset: what belongs to a part has its name in front.
 
-    The number is the axis in place of `setting`; all else gets its name in front.
+    The axis `setting` gets the part's name, and the values of its coordinate of that
+    name, if it has one (gain or width).
     """
     renamed = []
     for axis, part in parts.items():
-        part = part.swap_dims(setting=axis).drop_vars("setting")
-        others = [other for other in parts if other != axis]
-        part = part.drop_vars([name for name in others if name in part.coords])
+        if axis in part.coords:
+            part = part.swap_dims(setting=axis).drop_vars("setting")
+        else:
+            part = part.rename(setting=axis)
+        part = part.drop_vars(
+            [name for name in AXES if name in part.coords and name != axis]
+        )
         names = [str(name) for name in part.variables if name != axis]
         renamed.append(part.rename({name: f"{axis}_{name}" for name in names}))
-    return xr.merge(renamed, combine_attrs="drop")
+    return xr.merge(renamed, combine_attrs="no_conflicts")
 
 
 def part(whole: xr.Dataset, axis: str) -> xr.Dataset:
-    """The product that was joined under this name, with `setting` being the number."""
+    """What was joined under this name, with `setting` in its place again."""
     names = [n for n in map(str, whole.variables) if n.startswith(f"{axis}_")]
     chosen = whole[[*names, axis]].rename({name: name[len(axis) + 1 :] for name in names})
     return chosen.rename({axis: "setting"})
@@ -259,31 +261,21 @@ def regime_coordinates(params: Digits | Context) -> dict[str, xr.Variable]:
     return seed_coordinate(params.seeds) | {"regime": coordinate("regime", names, "regime")}
 
 
-def digits_coordinates(params: Digits, images: ImageTask) -> dict[str, xr.Variable]:
-    """Axes of the digits' product; the images are named by their index in the data set."""
-    portrayed = images.shown[images.first_of_classes(params.portrayed)]
-    return (
-        regime_coordinates(params)
-        | pair_coordinates(params)
-        | class_coordinates()
-        | {
-            dim: coordinate(dim, portrayed, "index of the image, sorted by class")
-            for dim in ("image", "other_image")
-        }
-    )
+def digits_coordinates(params: Digits) -> dict[str, xr.Variable]:
+    return regime_coordinates(params) | pair_coordinates(params) | class_coordinates()
 
 
-def context_coordinates(
-    params: Context, index: NDArray[np.int64]
-) -> dict[str, xr.Variable]:
-    samples = {
-        "sample": coordinate("sample", range(len(index)), "sample"),
-        "sample_context": coordinate("sample", index[:, 0], "context of the sample"),
-        "first": coordinate("sample", index[:, 1], "place of the blob along u, m1"),
-        "second": coordinate("sample", index[:, 2], "place of the blob along v, m2"),
-        "axis": coordinate("axis", range(AXES), "principal axis"),
+def context_coordinates(params: Context) -> dict[str, xr.Variable]:
+    """Axes of the context task; a sample is a context and the two places of its blob."""
+    sizes = {
+        "context": (2, "context; the first place is relevant in context 0"),
+        "first": (params.places, "place of the blob along u, m1"),
+        "second": (params.places, "place of the blob along v, m2"),
+        "axis": (EMBEDDING, "principal axis"),
     }
-    return regime_coordinates(params) | samples
+    return regime_coordinates(params) | {
+        dim: coordinate(dim, range(size), text) for dim, (size, text) in sizes.items()
+    }
 
 
 TRAJECTORY = {
@@ -298,9 +290,16 @@ PAIR = ("h2", "y2", "w")  # the state of the effective theory
 def trajectory(
     dims: tuple[str, ...], values: Mapping[str, Array]
 ) -> dict[str, xr.Variable]:
-    """Recorded or predicted h2, y2, w, loss, as far as they are given, in float32."""
+    """Recorded or predicted h2, y2, w, loss, as far as they are given, coarsely."""
     return {
-        name: variable(dims, np.asarray(values[name], np.float32), text)
+        name: variable(dims, coarse(values[name]), text)
         for name, text in TRAJECTORY.items()
         if name in values
     }
+
+
+def coarse(values: Array) -> NDArray[np.float32]:
+    """Rounded to few bits of mantissa, in float32."""
+    mantissa, exponent = np.frexp(values)
+    rounded = np.round(mantissa * 2.0**MANTISSA) / 2.0**MANTISSA
+    return np.ldexp(rounded, exponent).astype(np.float32)

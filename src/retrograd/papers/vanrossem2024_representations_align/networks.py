@@ -143,7 +143,9 @@ class Dense:
 
     def descend(self, x: Tensor, y: Tensor, factor: float, optimiser: Optimiser) -> Tensor:
         masks = next(self._masks) if self._masks is not None else None
-        _, inputs, slopes, output = self._pass(x, masks)
+        # What the last step made stays until this one has made its own: were all of it
+        # freed at once, the memory would go back to the system, to be cleared again.
+        self._held = _, inputs, slopes, output = self._pass(x, masks)
         error = output - y
         delta = optimiser.drive(error * (2 * factor / y[0].numel()))
         into: dict[int, Tensor] = {}  # gradients at hidden activations, for the skips
@@ -155,13 +157,13 @@ class Dense:
             if back is None:
                 break
             if masks is not None:
-                back = back * masks[layer]
+                back.mul_(masks[layer])
             if self._skips:
                 if layer + 1 in into:
-                    back = back + into[layer + 1]
-                into[layer - 1] = back
+                    back.add_(into[layer + 1])
+                into[layer - 1] = back.clone()
             slope = slopes[layer - 1]
-            delta = back if slope is None else back * slope
+            delta = back if slope is None else back.mul_(slope)
         return error
 
 
@@ -210,7 +212,7 @@ def activation(name: str, like: Tensor) -> Activate:
 
     def rectified(z: Tensor) -> tuple[Tensor, Tensor]:
         slope = torch.where(z > 0, one, low)
-        return z * slope, slope
+        return z.mul_(slope), slope
 
     def tanh(z: Tensor) -> tuple[Tensor, Tensor]:
         a = torch.tanh(z)

@@ -134,7 +134,7 @@ def feature_variances(h: Array, index: NDArray[np.int64]) -> tuple[Array, Array]
     return found[0], found[1]
 
 
-def principal_coordinates(h: Array, axes: int = data.AXES) -> Array:
+def principal_coordinates(h: Array, axes: int = data.EMBEDDING) -> Array:
     """Classical scaling of (member, sample, unit): (member, sample, axis).
 
     An axis points where its largest coordinate is positive.

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from retrograd.parameters import (
+    MasterSeed,
     Model,
     NonNegative,
     Parameters,
@@ -15,7 +16,7 @@ from retrograd.parameters import (
 
 Activation = Literal["leaky_relu", "relu", "tanh", "elu", "linear", "silu"]
 Control = Literal["no_encoder_term", "doubled_encoder"]
-SWEEPS = ("gain", "width")
+AXES = ("architecture", "gain", "width")
 
 # ---- networks --------------------------------------------------------------------------
 
@@ -96,10 +97,12 @@ def _check_names(settings: list[Setting]) -> None:
 # ---- two points ------------------------------------------------------------------------
 
 
-class TwoPoints(SampledParameters):
+class TwoPoints(Model):
     """Two-point runs in several settings, and fits of the two effective rates."""
 
     settings: Annotated[list[Setting], Field(min_length=1)]
+    seeds: Size
+    """independent runs of every setting; run i draws from the streams (seed, i)"""
     records: Annotated[int, Field(ge=8)] = 51
     """equally spaced records of every run, the first before the first step"""
     loss_threshold: Positive = 0.01
@@ -131,17 +134,21 @@ class TwoPoints(SampledParameters):
         return self
 
 
-class Sweeps(Parameters):
-    """Two-point runs whose settings differ in one number, which names their axis."""
+class TwoPointRuns(Parameters):
+    """All two-point runs: an axis for architectures, and one for each of two numbers."""
 
+    seed: MasterSeed = 0
+    """master seed"""
+    architecture: TwoPoints
+    """architectures and activations; their names are the axis"""
     gain: TwoPoints
     """from rich to lazy: the gain of the initial weights"""
     width: TwoPoints
     """flexible networks behave alike: the width"""
 
     @model_validator(mode="after")
-    def _differ_in_one_number(self) -> Self:
-        for name in SWEEPS:
+    def _numbers_differ(self) -> Self:
+        for name in ("gain", "width"):
             settings = getattr(self, name).settings
             values = {getattr(setting, name) for setting in settings}
             if len(values) < len(settings):
@@ -218,8 +225,6 @@ class Digits(SampledParameters):
     """images per step"""
     per_class: Annotated[int, Field(ge=2)] = 10
     """images of every class among which distances are taken: the first of the data set"""
-    portrayed: Size = 5
-    """images of every class that are drawn"""
     records: Annotated[int, Field(ge=8)] = 41
     """equally spaced records of the pair"""
     loss_threshold: Positive = 0.03
@@ -232,8 +237,6 @@ class Digits(SampledParameters):
             if regime.kind != "mlp":
                 raise ValueError(f"regimes: {regime.name} must be an mlp")
         _check_names(list(self.regimes))
-        if self.portrayed > self.per_class:
-            raise ValueError(f"portrayed: at most per_class = {self.per_class}")
         return self
 
 
@@ -259,10 +262,8 @@ class Context(SampledParameters):
 class Experiment(Parameters):
     """All sections of one scale."""
 
-    architectures: TwoPoints | None = None
-    """architectures and activations on the default two points"""
-    sweeps: Sweeps | None = None
-    """gains of the initial weights, and widths"""
+    two_points: TwoPointRuns | None = None
+    """two points: architectures, gains of the initial weights, and widths"""
     other_tasks: OtherTasks | None = None
     """other distances of inputs and targets; four points"""
     digits: Digits | None = None

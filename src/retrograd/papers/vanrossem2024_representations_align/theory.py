@@ -15,11 +15,11 @@ from retrograd import convergence, trajectory_fits
 from retrograd.errors import check_known
 from retrograd.papers.vanrossem2024_representations_align import data, effective
 from retrograd.papers.vanrossem2024_representations_align.params import (
-    SWEEPS,
+    AXES,
     Control,
     Digits,
     OtherTasks,
-    Sweeps,
+    TwoPointRuns,
     TwoPoints,
 )
 from retrograd.products import variable
@@ -117,7 +117,7 @@ def _table(fitted: Fit, dims: tuple[str, ...], shape: tuple[int, ...]) -> dict[s
 # ---- two points ------------------------------------------------------------------------
 
 
-def fits(params: TwoPoints, inputs: Inputs) -> xr.Dataset:
+def fits(params: TwoPoints, simulation: xr.Dataset) -> xr.Dataset:
     """Fits to the two-point runs of every setting.
 
     Returns:
@@ -127,7 +127,6 @@ def fits(params: TwoPoints, inputs: Inputs) -> xr.Dataset:
         eta_ybar (setting,); of the first setting, layer_eta_h, layer_eta_y, layer_cost
         (layer, seed), and the cost_<control> (seed,) of altered theories.
     """
-    (simulation,) = inputs.values()
     run, shape = ("setting", "seed"), (len(params.settings), params.seeds)
     observed = _runs(simulation, run)
     steps = np.repeat(simulation["step"].values.astype(float), params.seeds, axis=0)
@@ -198,14 +197,11 @@ def _controls(params: TwoPoints, observed: Array, steps: Array) -> dict[str, xr.
     return found
 
 
-def sweep_fits(params: Sweeps, inputs: Inputs) -> xr.Dataset:
-    """Fits to the runs of both sweeps, joined (`data.joined`)."""
+def two_points(params: TwoPointRuns, inputs: Inputs) -> xr.Dataset:
+    """Fits to all two-point runs: `fits`, joined as the runs are."""
     (simulation,) = inputs.values()
     return data.joined(
-        {
-            axis: fits(getattr(params, axis), {axis: data.part(simulation, axis)})
-            for axis in SWEEPS
-        }
+        {axis: fits(getattr(params, axis), data.part(simulation, axis)) for axis in AXES}
     )
 
 
@@ -231,13 +227,16 @@ def other_tasks(params: OtherTasks, inputs: Inputs) -> xr.Dataset:
         XOR; rich (point, other_point), what that tends to from vanishing weights at
         ρ = 1: |dx| |dy|.
     """
-    fitted = inputs["architectures"], inputs["architectures_theory"]
+    simulated, fitted = (
+        data.part(inputs[name], "architecture")
+        for name in ("two_points", "two_points_theory")
+    )
     simulation = inputs["other_tasks"]
     dx2, dy2 = (np.array(a) ** 2 for a in (params.grid.dx, params.grid.dy))
     h0, y0 = (
         simulation[f"{name}_start"].transpose("dx", "dy").values for name in ("h2", "y2")
     )
-    rho = mean_ratio(*fitted, params.grid.rates_of)
+    rho = mean_ratio(simulated, fitted, params.grid.rates_of)
     grid = effective.final_distance(h0, y0, rho, dx2[:, None], dy2)
 
     task, pair = data.xor(), ("point", "other_point")
@@ -246,9 +245,10 @@ def other_tasks(params: OtherTasks, inputs: Inputs) -> xr.Dataset:
     h0 = simulation["distance2_start"].transpose(*run, *pair).values
     # Initial outputs are not recorded: from small weights they are small, and from large
     # ones h moves little whatever they are (the lazy limit).
-    rho = mean_ratio(*fitted, params.xor.rates_of)
-    xor = effective.final_distance(h0, 0.0, rho, dx2, dy2)
+    rho = mean_ratio(simulated, fitted, params.xor.rates_of)
+    xor = effective.final_distance(h0.astype(float), 0.0, rho, dx2, dy2)
     xor[..., range(len(dx2)), range(len(dx2))] = 0
+    xor = xor.astype(np.float32)
     text = "squared distance of two representations, predicted"
     return xr.Dataset(
         {

@@ -16,12 +16,12 @@ from retrograd import convergence, ensembles
 from retrograd.papers.vanrossem2024_representations_align import data, observables
 from retrograd.papers.vanrossem2024_representations_align.observables import HALF, WHOLE
 from retrograd.papers.vanrossem2024_representations_align.params import (
-    SWEEPS,
+    AXES,
     Context,
     Digits,
     OtherTasks,
     Regime,
-    Sweeps,
+    TwoPointRuns,
     TwoPoints,
 )
 from retrograd.papers.vanrossem2024_representations_align.training import (
@@ -35,28 +35,25 @@ from retrograd.products import variable
 
 Array = NDArray[np.float64]
 Nothing = Mapping[str, xr.Dataset]
-LEVELS = 64  # grey levels of a distance matrix that is only looked at
 
 
 # ---- two points ------------------------------------------------------------------------
 
 
-def two_points(params: TwoPoints, inputs: Nothing, device: torch.device) -> xr.Dataset:
+def settings(params: TwoPoints, seed: int, device: torch.device) -> xr.Dataset:
     """Two-point runs in every setting.
 
     Returns:
         h2, y2, w (setting, seed, time) and converged (setting, seed); loss over time if
-        curves are asked for, else loss_end; layer_h2 (layer, seed, time) of the first
-        setting if layers are.
+        curves are asked for; layer_h2 (layer, seed, time) of the first setting if layers
+        are.
     """
     task = data.two_points(params.dx2**0.5, params.dy2**0.5, params.d_in, params.d_out)
     recorded: dict[tuple[str, int], dict[str, Array]] = {}
     for runs in batched(params.settings, params.seeds):
         setting = runs[0].setting
         observer = observables.pair_observer(range(setting.hidden_layers))
-        training = full_batch(
-            runs, params.seed, task.x[None], task.y[None], observer, device
-        )
+        training = full_batch(runs, seed, task.x[None], task.y[None], observer, device)
         steps = data.record_steps(setting.steps, params.records)
         found = ensembles.follow(training, steps.tolist(), setting.name, axes=1)
         for i, run in enumerate(runs):
@@ -79,22 +76,20 @@ def two_points(params: TwoPoints, inputs: Nothing, device: torch.device) -> xr.D
     loss = stacked("loss")[..., -1]
     variables = data.trajectory((*dims, "time"), {name: stacked(name) for name in names})
     variables["converged"] = convergence.mask(dims, loss, params.loss_threshold)
-    if not params.curves:
-        variables["loss_end"] = variable(dims, loss, "loss at the end")
     if params.layers:
         first = params.settings[0].name
         by_seed = [recorded[first, seed]["layer_h2"] for seed in range(params.seeds)]
-        layer_h2 = np.stack(by_seed, axis=1).astype(np.float32)
+        layer_h2 = data.coarse(np.stack(by_seed, axis=1))
         variables["layer_h2"] = variable(
             ("layer", "seed", "time"), layer_h2, "h2 of every hidden layer, first setting"
         )
     return xr.Dataset(variables, data.two_point_coordinates(params))
 
 
-def sweeps(params: Sweeps, inputs: Nothing, device: torch.device) -> xr.Dataset:
-    """Two-point runs by gain and by width, joined (`data.joined`)."""
+def two_points(params: TwoPointRuns, inputs: Nothing, device: torch.device) -> xr.Dataset:
+    """Two-point runs by architecture, by gain and by width: `settings`, joined."""
     return data.joined(
-        {axis: two_points(getattr(params, axis), inputs, device) for axis in SWEEPS}
+        {axis: settings(getattr(params, axis), params.seed, device) for axis in AXES}
     )
 
 
@@ -159,7 +154,9 @@ def _xor(params: OtherTasks, device: torch.device) -> dict[str, xr.Variable]:
         )
         found.append(ensembles.follow(training, [0, setting.steps], setting.name, axes=1))
     run, pair = ("setting", "seed"), ("point", "other_point")
-    start, end = (np.stack([f["distance2"][:, i] for f in found]) for i in (0, 1))
+    start, end = (
+        np.stack([f["distance2"][:, i] for f in found]).astype(np.float32) for i in (0, 1)
+    )
     loss = np.stack([f["loss"][:, 1] for f in found])
     text = "squared distance of two representations"
     return {
@@ -179,13 +176,11 @@ def digits(params: Digits, inputs: Nothing, device: torch.device) -> xr.Dataset:
     Returns:
         Of squared distances D² among the shown images at the end: class_mean and
         class_mean_square (regime, seed, image_class, other_class) over pairs of two
-        images; relative_change of D (regime, seed); portrait (regime, image,
-        other_image), D of the first seed and the first images of every class, coarsely;
-        regime_loss and regime_converged (regime, seed). Of a run in which one pair is
-        followed: h2, y2, w, loss (seed, time) and converged (seed,).
+        images; relative_change of D, regime_loss and regime_converged (regime, seed). Of
+        a run in which one pair is followed: h2, y2, w, loss (seed, time) and converged
+        (seed,).
     """
     images = data.images(params)
-    portrayed = images.first_of_classes(params.portrayed)
     found: dict[str, list[Array]] = {}
     for regime in params.regimes:
         observer = observables.distance_observer(regime.layer, HALF)
@@ -202,12 +197,10 @@ def digits(params: Digits, inputs: Nothing, device: torch.device) -> xr.Dataset:
         recorded = ensembles.follow(training, [0, regime.steps], regime.name, axes=1)
         distance2 = np.moveaxis(recorded["distance2"], 1, 0)
         distances = np.sqrt(distance2)
-        portrait = distances[1, 0][np.ix_(portrayed, portrayed)]
         values: dict[str, Array] = {
             "class_mean": observables.class_means(distance2[1], images.classes),
             "class_mean_square": observables.class_means(distance2[1] ** 2, images.classes),
             "relative_change": observables.relative_change(distances),
-            "portrait": np.round(portrait / portrait.max() * LEVELS) / LEVELS,
             "regime_loss": recorded["loss"][:, 1],
         }
         for name, value in values.items():
@@ -215,27 +208,24 @@ def digits(params: Digits, inputs: Nothing, device: torch.device) -> xr.Dataset:
     variables = _class_variables(
         {name: np.stack(values) for name, values in found.items()}, params.loss_threshold
     )
+    count, text = np.int32(params.per_class), "images of every class"
+    variables["per_class"] = variable((), count, text)
     variables |= _pair(params, images, device)
-    return xr.Dataset(variables, data.digits_coordinates(params, images))
+    return xr.Dataset(variables, data.digits_coordinates(params))
 
 
 def _class_variables(found: dict[str, Array], threshold: float) -> dict[str, xr.Variable]:
     run, pair = ("regime", "seed"), ("image_class", "other_class")
-    mean, square, drawn = (
-        found[name].astype(np.float32)
-        for name in ("class_mean", "class_mean_square", "portrait")
+    mean, square = (
+        found[name].astype(np.float32) for name in ("class_mean", "class_mean_square")
     )
     text = "D², mean squared distance of two images' representations"
-    portrait = f"distances, seed 0, over the largest, to 1/{LEVELS}"
     change = "change of all distances, relative to the start"
     loss = found["regime_loss"]
     return {
         "class_mean": variable((*run, *pair), mean, text),
         "class_mean_square": variable((*run, *pair), square, "mean of the square of D²"),
         "relative_change": variable(run, found["relative_change"], change),
-        "portrait": variable(
-            ("regime", "image", "other_image"), drawn, portrait, tolerance=0.05
-        ),
         "regime_loss": variable(run, loss, "loss of the shown images at the end"),
         "regime_converged": convergence.mask(run, loss, threshold),
     }
@@ -273,8 +263,8 @@ def context(params: Context, inputs: Nothing, device: torch.device) -> xr.Datase
     Returns:
         relevant, irrelevant (regime, seed): variance of the class means of either feature
         at the end, relevant_start, irrelevant_start at the start; embedding (regime,
-        axis, sample), the first principal axes of the first seed's representation at the
-        end; loss and converged (regime, seed).
+        axis, context, first, second), the first principal axes of the first seed's
+        representation at the end; loss and converged (regime, seed).
     """
     task, index = data.context_task(params)
     recorded = []
@@ -293,18 +283,20 @@ def context(params: Context, inputs: Nothing, device: torch.device) -> xr.Datase
         for moment, suffix, text in ((0, "_start", "start"), (1, "", "end"))
     }
     embeddings = np.stack([found["embedding"][0, 1].T for found in recorded])
+    of_sample = ("context", "first", "second")
+    grid = (2, params.places, params.places)
     loss = np.stack([found["loss"][:, 1] for found in recorded])
     variables |= {
         "embedding": variable(
-            ("regime", "axis", "sample"),
-            embeddings.astype(np.float32),
+            ("regime", "axis", *of_sample),
+            embeddings.reshape(*embeddings.shape[:2], *grid).astype(np.float32),
             "principal coordinates of the representations, seed 0",
             tolerance=1e-3,
         ),
         "loss": variable(run, loss, "loss at the end"),
         "converged": convergence.mask(run, loss, params.loss_threshold),
     }
-    return xr.Dataset(variables, data.context_coordinates(params, index))
+    return xr.Dataset(variables, data.context_coordinates(params))
 
 
 def _context_training(
