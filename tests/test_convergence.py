@@ -44,14 +44,15 @@ def test_reductions_leave_out_the_others() -> None:
 
 
 @pytest.mark.parametrize("reduce", [convergence.mean, convergence.median])
-def test_no_run_left_is_an_error_that_names_the_setting_and_the_threshold(reduce) -> None:
+def test_where_no_run_is_left_there_is_no_value(reduce) -> None:
     dataset = runs()
     dataset["converged"].loc[{"setting": "b"}] = 0
-    with pytest.raises(RetrogradError, match=r"setting b: none of 3 runs .* 0\.01"):
-        reduce(dataset["value"], dataset["converged"])
+    found = reduce(dataset["value"], dataset["converged"])
+    np.testing.assert_array_equal(found, [1, np.nan])
 
 
-def test_a_single_setting_without_runs_is_an_error_too() -> None:
-    one = runs().isel(setting=0)
-    with pytest.raises(RetrogradError, match="the product: none of 3 runs"):
-        convergence.mean(one["value"], one["converged"] * 0)
+def test_what_needs_a_run_that_converged_says_so() -> None:
+    mask = runs()["converged"]
+    convergence.check_any(mask, "rates of a")
+    with pytest.raises(RetrogradError, match=r"rates of a: none of 6 runs .* 0\.01"):
+        convergence.check_any(mask.where(mask == 2, 0), "rates of a")

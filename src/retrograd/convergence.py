@@ -31,54 +31,56 @@ def mask(dims: str | tuple[str, ...], final_loss: Any, threshold: float) -> xr.V
     return made
 
 
-def kept(values: xr.DataArray, converged: xr.DataArray, dim: str = "seed") -> xr.DataArray:
+def kept(values: xr.DataArray, converged: xr.DataArray) -> xr.DataArray:
     """The values of runs that converged, NaN elsewhere: for reductions that skip NaN.
+
+    Where none is left, the reductions give NaN, which is within no claim's threshold.
 
     Args:
         values: one or more per run.
         converged: a product's mask, with some of the dims of the values.
-        dim: what will be reduced over.
+    """
+    return values.where(converged == 1)
+
+
+def check_any(converged: xr.DataArray, needed_for: str) -> None:
+    """Refuse to go on where no run has converged.
 
     Raises:
-        RetrogradError: none is left along `dim`; names where, and the threshold.
+        RetrogradError: naming what needs one, and the threshold.
     """
-    left = converged.sum(dim)
-    if not bool((left > 0).all()):
-        where = left.where(left == 0, drop=True)
-        first = where.isel(dict.fromkeys(where.dims, 0))
-        place = ", ".join(f"{d} {first[d].values}" for d in where.dims) or "the product"
+    if not bool(converged.any()):
         raise RetrogradError(
-            f"{place}: none of {converged.sizes[dim]} runs has converged (final loss ≤ "
-            f"{converged.attrs.get('loss_threshold', 'its threshold')}), so nothing is "
-            "left to judge; train longer, or with other seeds"
+            f"{needed_for}: none of {converged.size} runs has converged (final loss ≤ "
+            f"{converged.attrs.get('loss_threshold', 'its threshold')}); train longer, or "
+            "with other seeds"
         )
-    return values.where(converged == 1)
 
 
 def median(
     values: xr.DataArray, converged: xr.DataArray, dim: str = "seed"
 ) -> xr.DataArray:
-    """Median over the runs that converged; raises as `kept` does."""
-    return kept(values, converged, dim).median(dim, skipna=True)
+    """Median over the runs that converged."""
+    return kept(values, converged).median(dim, skipna=True)
 
 
 def mean(values: xr.DataArray, converged: xr.DataArray, dim: str = "seed") -> xr.DataArray:
-    """Mean over the runs that converged; raises as `kept` does."""
-    return kept(values, converged, dim).mean(dim, skipna=True)
+    """Mean over the runs that converged."""
+    return kept(values, converged).mean(dim, skipna=True)
 
 
 def largest(
     values: xr.DataArray, converged: xr.DataArray, dim: str = "seed"
 ) -> xr.DataArray:
-    """Maximum over the runs that converged; raises as `kept` does."""
-    return kept(values, converged, dim).max(dim, skipna=True)
+    """Maximum over the runs that converged."""
+    return kept(values, converged).max(dim, skipna=True)
 
 
 def smallest(
     values: xr.DataArray, converged: xr.DataArray, dim: str = "seed"
 ) -> xr.DataArray:
-    """Minimum over the runs that converged; raises as `kept` does."""
-    return kept(values, converged, dim).min(dim, skipna=True)
+    """Minimum over the runs that converged."""
+    return kept(values, converged).min(dim, skipna=True)
 
 
 def count(converged: xr.DataArray, dim: str = "seed") -> xr.DataArray:

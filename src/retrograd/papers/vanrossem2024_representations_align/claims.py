@@ -45,7 +45,7 @@ def c3(products: Products) -> Statistics:
     line, and slope of the regression on the prediction."""
     runs, predicted = products["other_tasks"], products["other_tasks_theory"]["h2"]
     kept = (runs["converged"] == 1).values
-    measured = convergence.kept(runs["h2"], runs["converged"], "dx").values[kept]
+    measured = convergence.kept(runs["h2"], runs["converged"]).values[kept]
     theory = predicted.transpose(*runs["h2"].dims).values[kept]
     residual = ((measured - theory) ** 2).sum()
     return {
@@ -314,4 +314,5 @@ def _kept(
 ) -> xr.DataArray:
     """Values of one regime's runs that converged; their labels say which these are."""
     chosen = values.sel(regime=regime, drop=True)
-    return convergence.kept(chosen, runs[mask].sel(regime=regime, drop=True)).dropna("seed")
+    left = convergence.kept(chosen, runs[mask].sel(regime=regime, drop=True))
+    return left.dropna("seed") if left.notnull().any() else left

@@ -80,6 +80,9 @@ class Setting(Architecture):
     the largest among the seeds, at the start"""
     steps: Size
     """length of a run"""
+    draws: Size = 1
+    """of two-point runs: networks drawn for every run, of which the first that converges
+    counts; how many were discarded before it is recorded"""
 
     @model_validator(mode="after")
     def _has_a_rate(self) -> Self:

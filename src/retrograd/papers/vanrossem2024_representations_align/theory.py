@@ -212,6 +212,7 @@ def mean_ratio(simulation: xr.Dataset, fitted: xr.Dataset, setting: str) -> floa
     """ρ = η_h/η_y of a setting of the two-point runs, means over those that converged."""
     check_known("rates_of", setting, fitted["setting"].values.tolist(), "setting")
     converged = simulation["converged"].sel(setting=setting)
+    convergence.check_any(converged, f"rates of {setting}")
     eta_h, eta_y = (
         float(convergence.mean(fitted[name].sel(setting=setting), converged))
         for name in ("eta_h", "eta_y")

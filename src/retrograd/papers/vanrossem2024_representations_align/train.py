@@ -21,6 +21,7 @@ from retrograd.papers.vanrossem2024_representations_align.params import (
     Digits,
     OtherTasks,
     Regime,
+    Setting,
     TwoPointRuns,
     TwoPoints,
 )
@@ -44,7 +45,8 @@ def settings(params: TwoPoints, seed: int, device: torch.device) -> xr.Dataset:
     """Two-point runs in every setting.
 
     Returns:
-        h2, y2, w (setting, seed, time) and converged (setting, seed); loss over time if
+        h2, y2, w (setting, seed, time) and converged (setting, seed); discarded (setting,
+        seed) if networks were drawn in vain before those recorded; loss over time if
         curves are asked for; layer_h2 (layer, seed, time) of the first setting if layers
         are.
     """
@@ -52,6 +54,12 @@ def settings(params: TwoPoints, seed: int, device: torch.device) -> xr.Dataset:
     recorded: dict[tuple[str, int], dict[str, Array]] = {}
     for runs in batched(params.settings, params.seeds):
         setting = runs[0].setting
+        # A run's later draws have streams of their own, after those of all first draws.
+        runs = [
+            Run(run.setting, run.seed + draw * params.seeds)
+            for draw in range(setting.draws)
+            for run in runs
+        ]
         observer = observables.pair_observer(range(setting.hidden_layers))
         training = full_batch(runs, seed, task.x[None], task.y[None], observer, device)
         steps = data.record_steps(setting.steps, params.records)
@@ -62,12 +70,25 @@ def settings(params: TwoPoints, seed: int, device: torch.device) -> xr.Dataset:
             of_run["h2"] = of_run["h2"][:, setting.layer]
             recorded[run.setting.name, run.seed] = of_run
 
+    def discarded(setting: Setting, seed: int) -> int:
+        """How many draws of a run did not converge before the one that did, or the last."""
+        for draw in range(setting.draws - 1):
+            loss = recorded[setting.name, seed + draw * params.seeds]["loss"]
+            if loss[-1] <= params.loss_threshold:
+                return draw
+        return setting.draws - 1
+
+    vain = np.array(
+        [[discarded(s, seed) for seed in range(params.seeds)] for s in params.settings]
+    )
+    chosen = np.arange(params.seeds) + vain * params.seeds
+
     def stacked(name: str) -> Array:
         """(setting, seed, time)"""
         return np.array(
             [
-                [recorded[s.name, seed][name] for seed in range(params.seeds)]
-                for s in params.settings
+                [recorded[s.name, seed][name] for seed in seeds]
+                for s, seeds in zip(params.settings, chosen.tolist(), strict=True)
             ]
         )
 
@@ -76,9 +97,12 @@ def settings(params: TwoPoints, seed: int, device: torch.device) -> xr.Dataset:
     loss = stacked("loss")[..., -1]
     variables = data.trajectory((*dims, "time"), {name: stacked(name) for name in names})
     variables["converged"] = convergence.mask(dims, loss, params.loss_threshold)
+    if vain.any():
+        text = "networks drawn before this one that did not converge"
+        variables["discarded"] = variable(dims, vain.astype(np.int32), text)
     if params.layers:
         first = params.settings[0].name
-        by_seed = [recorded[first, seed]["layer_h2"] for seed in range(params.seeds)]
+        by_seed = [recorded[first, seed]["layer_h2"] for seed in chosen[0].tolist()]
         layer_h2 = data.coarse(np.stack(by_seed, axis=1))
         variables["layer_h2"] = variable(
             ("layer", "seed", "time"), layer_h2, "h2 of every hidden layer, first setting"
