@@ -138,7 +138,7 @@ def _judge(
     return {
         "name": name,
         "threshold": {k: v for k, v in threshold.items() if v is not None},
-        "holds": bool(holds.all()),
+        "holds": bool(holds.all()) and holds.size > 0,
         "groups": [
             {"seeds": seeds, "values": {k: _finite(v) for k, v in group.items()}}
             for seeds, group in groups
