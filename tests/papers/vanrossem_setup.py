@@ -4,12 +4,20 @@ T, C1 to C13 and the symbols are those of the project's specification of the pap
 "Pitfalls" is a section of it.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
-from retrograd.papers.vanrossem2024_representations_align import data, observables
+from retrograd.config import Paper, load_paper
+from retrograd.papers.vanrossem2024_representations_align import (
+    data,
+    observables,
+    theory,
+    train,
+)
 from retrograd.papers.vanrossem2024_representations_align.networks import Dense, Descent
 from retrograd.papers.vanrossem2024_representations_align.params import (
     Setting,
@@ -67,3 +75,18 @@ def recorded(training: Training, steps: Array) -> tuple[Array, Array]:
         rows.append([found["h2"][0, 0], found["y2"][0], found["w"][0]])
         losses.append(found["loss"][0])
     return np.array(rows), np.array(losses)
+
+
+@cache
+def paper() -> Paper[Any]:
+    return load_paper(SLUG, seed=0)
+
+
+@cache
+def product(name: str) -> xr.Dataset:
+    """A product of the config at smoke scale, made once; not to be changed."""
+    spec, params = paper().products[name], paper().parameters(name, "smoke")
+    inputs = {other: product(other) for other in spec.need}
+    if spec.step == "theory":
+        return getattr(theory, spec.maker)(params, inputs)  # type: ignore[no-any-return]
+    return getattr(train, spec.maker)(params, inputs, CPU)  # type: ignore[no-any-return]

@@ -47,6 +47,9 @@ def c3(products: Products) -> Statistics:
     kept = (runs["converged"] == 1).values
     measured = convergence.kept(runs["h2"], runs["converged"]).values[kept]
     theory = predicted.transpose(*runs["h2"].dims).values[kept]
+    if kept.sum() < MIN_CELLS:
+        names = ("correlation", "R2_of_identity", "slope")
+        return dict.fromkeys(names, np.nan) | {"kept_cells": float(kept.sum())}
     residual = ((measured - theory) ** 2).sum()
     return {
         "correlation": float(np.corrcoef(theory, measured)[0, 1]),
@@ -62,7 +65,7 @@ def c4(products: Products) -> Statistics:
     converged = runs["converged"].isel(setting=0)
 
     def total(cost: xr.DataArray) -> float:
-        return float(convergence.kept(cost, converged).sum("seed"))
+        return float(convergence.kept(cost, converged).sum("seed", min_count=1))
 
     own = total(fits["cost"].isel(setting=0))
     return {
@@ -280,6 +283,7 @@ def c12(products: Products) -> Statistics:
 
 FAILING_GAIN, LAZY_GAIN = 1.4, 1.6
 WIDE, NARROW = 100, 6
+MIN_CELLS = 3  # of a correlation
 
 
 def _two_points(products: Products, axis: str) -> tuple[xr.Dataset, xr.Dataset]:
