@@ -1,0 +1,84 @@
+"""A tiny paper, pinned to a remote of each kind, and clones of it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import PAPER, SMOKE, Clone, git_clone
+from remotes.servers import KINDS, Lab, Settings
+
+CONFIG = f"config/papers/{PAPER}.yaml"
+PRODUCTS = ("nscale_instance", "nscale_sgd", "nscale_ode")
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A git repository of one paper with three products, a figure and a claim, made."""
+    made = git_clone(tmp_path_factory.mktemp("tiny") / "clone")
+    paper = yaml.safe_load((made.path / CONFIG).read_text(encoding="utf-8"))
+    kept = {"products": PRODUCTS, "figures": ("fig5",), "claims": ("G2",)}
+    for part, names in kept.items():
+        paper[part] = {name: paper[part][name] for name in names}
+    del paper["seconds"]
+    text = yaml.safe_dump(paper, sort_keys=False, allow_unicode=True)
+    (made.path / CONFIG).write_text(text, encoding="utf-8")
+    for name in ("dvc.yaml", "dvc.lock"):
+        (made.path / name).unlink()
+    shutil.rmtree(made.path / "pinned")
+    run = made.snakemake()
+    assert run.returncode == 0, run.stdout + run.stderr
+    made.done("git", "init", "--quiet")
+    made.commit("a tiny paper")
+    return made
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def lab(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Lab]:
+    base = tmp_path_factory.mktemp(request.param)
+    server = base / "server"
+    server.mkdir()
+    with KINDS[request.param](server) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def author(lab: Lab, tiny: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """The tiny paper, pinned to the lab's remote by the commands of docs/remotes.md."""
+    path = tmp_path_factory.mktemp(f"author-{lab.kind}") / "clone"
+    shutil.copytree(tiny.path, path)
+    author = at_home(Clone(path), lab)
+    author.done("dvc", "remote", "add", "lab", lab.address)
+    author.done("dvc", "remote", "modify", "lab", "verify", "true")
+    for key, value in lab.settings.items():
+        author.done("dvc", "remote", "modify", "lab", key, value)
+    give(author, lab.secrets)
+    author.done("retrograd", "pin", *SMOKE, "--remote", "lab")
+    author.commit("pin to the lab")
+    return author
+
+
+@pytest.fixture
+def reader(author: Clone, lab: Lab, tmp_path: Path) -> Iterator[Clone]:
+    """A fresh clone, with credentials; the line to the server is mended at the end."""
+    reader = at_home(author.git_clone(tmp_path / "reader"), lab)
+    give(reader, lab.secrets)
+    yield reader
+    if lab.line:
+        lab.line.mend()
+
+
+def at_home(clone: Clone, lab: Lab) -> Clone:
+    """With the home folder of someone who knows the lab's hosts, and nothing else."""
+    clone.environment["HOME"] = str(lab.home)
+    return clone
+
+
+def give(clone: Clone, secrets: Settings) -> None:
+    """Credentials, which stay out of git."""
+    for key, value in secrets.items():
+        clone.done("dvc", "remote", "modify", "--local", "lab", key, value)
