@@ -86,7 +86,8 @@ def text(report: dict[str, Any]) -> str:
         + f"; {report['bytes'] / 1e6:.2f} MB in the remote '{report['remote']}'"
     )
     if counts["new"] or counts["changed"]:
-        lines.append("now commit: git add dvc.yaml dvc.lock pinned && git commit")
+        where = "pinned" if report["remote"] == EMBEDDED else ".dvc/config"
+        lines.append(f"now commit: git add dvc.yaml dvc.lock {where} && git commit")
     return "\n".join(lines)
 
 

@@ -1,15 +1,17 @@
 """A tiny paper, pinned to a remote of each kind, and clones of it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from conftest import PAPER, SMOKE, Clone, git_clone
-from remotes.servers import KINDS, Lab, Settings
+from remotes.servers import KINDS, Lab, Settings, name
+from retrograd import cli, pins
 
+LOCAL = Path(".dvc", "config.local")
 CONFIG = f"config/papers/{PAPER}.yaml"
 PRODUCTS = ("nscale_instance", "nscale_sgd", "nscale_ode")
 
@@ -25,8 +27,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     del paper["seconds"]
     text = yaml.safe_dump(paper, sort_keys=False, allow_unicode=True)
     (made.path / CONFIG).write_text(text, encoding="utf-8")
-    for name in ("dvc.yaml", "dvc.lock"):
-        (made.path / name).unlink()
+    for old in ("dvc.yaml", "dvc.lock"):
+        (made.path / old).unlink()
     shutil.rmtree(made.path / "pinned")
     run = made.snakemake()
     assert run.returncode == 0, run.stdout + run.stderr
@@ -63,13 +65,41 @@ def author(lab: Lab, tiny: Clone, tmp_path_factory: pytest.TempPathFactory) -> C
 
 
 @pytest.fixture
-def reader(author: Clone, lab: Lab, tmp_path: Path) -> Iterator[Clone]:
-    """A fresh clone, with credentials; the line to the server is mended at the end."""
+def reader(author: Clone, lab: Lab, tmp_path: Path) -> Clone:
+    """A fresh clone, with the same credentials as the author's."""
     reader = at_home(author.git_clone(tmp_path / "reader"), lab)
-    give(reader, lab.secrets)
-    yield reader
+    shutil.copy(author.path / LOCAL, reader.path / LOCAL)
+    return reader
+
+
+@pytest.fixture(autouse=True)
+def mended(author: Clone, lab: Lab) -> Iterator[None]:
+    """After a test, the line to the server carries again, and the remote is whole."""
+    held = {digest: lab.read(digest) for digest in digests(author)}
+    yield
     if lab.line:
         lab.line.mend()
+    for digest, content in held.items():
+        if name(digest) not in lab.names() or lab.read(digest) != content:
+            lab.write(digest, content)
+
+
+@pytest.fixture
+def retrograd(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """The command, in this process, where it starts sooner: exit code and what it says."""
+
+    def run(clone: Clone, *arguments: str) -> tuple[int, str]:
+        monkeypatch.chdir(clone.path)
+        for key, value in clone.environment.items():
+            monkeypatch.setenv(key, value)
+        code = cli.main(arguments)
+        said = capsys.readouterr()
+        assert "Traceback" not in said.err
+        return code, said.out + said.err
+
+    return run
 
 
 def at_home(clone: Clone, lab: Lab) -> Clone:
@@ -82,3 +112,7 @@ def give(clone: Clone, secrets: Settings) -> None:
     """Credentials, which stay out of git."""
     for key, value in secrets.items():
         clone.done("dvc", "remote", "modify", "--local", "lab", key, value)
+
+
+def digests(clone: Clone) -> list[str]:
+    return sorted({pin.md5 for pin in pins.read(clone.path).values()})

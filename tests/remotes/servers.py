@@ -118,7 +118,7 @@ class Lab:
 
     def remove(self, digest: str) -> None:
         if self.folder:
-            (self.folder / name(digest)).unlink()
+            (self.folder / name(digest)).unlink(missing_ok=True)
         else:
             self.s3.delete_object(Bucket="lab", Key=f"pins/{name(digest)}")
 
@@ -150,7 +150,10 @@ def ssh(base: Path) -> Iterator[Lab]:
         "StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         "Subsystem sftp internal-sftp\n"
     )
-    with _running(base, sshd, "-D", "-e", "-f", str(base / "sshd_config")), _line(port) as line:
+    with (
+        _running(base, sshd, "-D", "-e", "-f", str(base / "sshd_config")),
+        _line(port) as line,
+    ):
         home = base / "home"
         (home / ".ssh").mkdir(parents=True)
         key = (base / "host.pub").read_text()
