@@ -135,10 +135,8 @@ def test_wrong_credentials_are_told_from_a_missing_object(
     code, said = retrograd(reader, "fsck")
     assert code == 1
     assert said.count("refuses access") == 1
-    right = (author.path / LOCAL).read_text()
-    (reader.path / LOCAL).rename(author.path / LOCAL)
+    give(author, lab.wrong)
     refuses_to_pin(retrograd, author, lab, *words)
-    (author.path / LOCAL).write_text(right)
 
 
 def test_a_line_lost_half_way_leaves_nothing_half_written(
