@@ -69,4 +69,4 @@ def patiently(call: Callable[[Callable[[], None]], T], more: float = 0.0) -> T:
     while (left := moved + limit - time.monotonic()) > 0:
         if wait([answer], timeout=left).done:
             return answer.result()
-    raise Unanswered(f"{limit:.0f} s")
+    raise Unanswered

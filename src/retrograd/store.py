@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from retrograd import lock, pins
 from retrograd.errors import RetrogradError
 from retrograd.files import md5, written_whole
-from retrograd.patience import TIMEOUT, Unanswered, patiently
+from retrograd.patience import TIMEOUT, Unanswered, patiently, seconds
 from retrograd.pins import Pin
 
 # DVC keeps an index of each remote, which two processes cannot open for the first time
@@ -229,8 +229,10 @@ class Store:
             try:
                 with lock.turn(FETCHING):
                     odb = self._repo.cloud.get_remote_odb(name=name)
-                if odb.fs.protocol == "ssh":  # DVC trusts every host; as ssh does, instead
-                    odb.fs.fs_args["known_hosts"] = ()
+                if odb.fs.protocol == "ssh":
+                    # DVC trusts every host, and waits half an hour for one, during which
+                    # no other can be asked; here, those that ssh knows, and not for long.
+                    odb.fs.fs_args |= {"known_hosts": (), "timeout": seconds()}
             except Exception as error:
                 raise RetrogradError(f"cannot be used: {_one_line(error)}") from error
             self._opened[name] = odb
@@ -240,9 +242,10 @@ class Store:
 def _explained(error: Exception, remote: str) -> str:
     """What a remote did, after its name, and the mend."""
     said = _one_line(error)
-    if isinstance(error, Unanswered):
+    if isinstance(error, Unanswered | TimeoutError):
         return (
-            f"did not answer for {said}: try again, or wait longer ({TIMEOUT}, in seconds)"
+            f"did not answer for {seconds():.0f} s: try again, or wait longer ({TIMEOUT}, "
+            "in seconds)"
         )
     if isinstance(error, FileNotFoundError):
         return (

@@ -11,6 +11,7 @@ import yaml
 from conftest import PAPER, SMOKE, Clone, git_clone
 from remotes.servers import KINDS, Lab, Settings, name
 from retrograd import cli, pins
+from retrograd.patience import TIMEOUT
 
 LOCAL = Path(".dvc", "config.local")
 CONFIG = f"config/papers/{PAPER}.yaml"
@@ -85,6 +86,7 @@ def mended(author: Clone, lab: Lab) -> Iterator[None]:
     if lab.line:
         lab.line.mend()
     give(author, lab.secrets)
+    author.environment.pop(TIMEOUT, None)
     for digest, content in held.items():
         if name(digest) not in lab.names() or lab.read(digest) != content:
             lab.write(digest, content)
@@ -98,6 +100,7 @@ def retrograd(
 
     def run(clone: Clone, *arguments: str) -> tuple[int, str]:
         monkeypatch.chdir(clone.path)
+        monkeypatch.delenv(TIMEOUT, raising=False)
         for key, value in clone.environment.items():
             monkeypatch.setenv(key, value)
         code = cli.main(arguments)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import pytest
@@ -218,14 +219,15 @@ def webdav(base: Path) -> Iterator[Lab]:
     """`rclone serve webdav`, with a user and a password."""
     rclone = _program("rclone")
     (base / "drive" / "pins").mkdir(parents=True)  # WebDAV makes no folder for its root
-    port = _free_port()
-    options = ("--addr", f"127.0.0.1:{port}", "--user", "me", "--pass", "right-word")
+    port, word = _free_port(), token_hex()
+    options = ["--addr", f"127.0.0.1:{port}", "--user", "me", "--pass", word]
+    options += ["--dir-cache-time", "1ms"]  # tests change its files behind its back
     running = _running(base, rclone, "serve", "webdav", str(base / "drive"), *options)
     with running, _line(port) as line:
         yield Lab(
             "webdav",
             f"webdav://127.0.0.1:{line.port}/pins",
-            secrets={"user": "me", "password": "right-word"},
+            secrets={"user": "me", "password": word},
             wrong={"user": "me", "password": "wrong-word"},
             line=line,
             folder=base / "drive" / "pins",

@@ -34,7 +34,7 @@ def refuses_to_fetch(retrograd: Run, reader: Clone, lab: Lab, *words: str) -> No
     assert code == 1
     assert len(said.splitlines()) == 1
     for word in (PRODUCT, digest_of(reader), f"lab ({lab.address})", *words):
-        assert word in said
+        assert word in said, said
     assert not reader.results("products").exists()
     assert files(reader.path / ".dvc" / "cache") == []
 
@@ -46,7 +46,7 @@ def refuses_to_pin(retrograd: Run, author: Clone, lab: Lab, *words: str) -> None
     assert code == 1
     assert len(said.splitlines()) == 1
     for word in (f"results/{PAPER}/smoke", f"the remote 'lab' ({lab.address})", *words):
-        assert word in said
+        assert word in said, said
     assert {path: path.read_bytes() for path in author.path.glob("dvc.*")} == before
 
 
@@ -79,7 +79,7 @@ def test_credentials_are_in_no_committed_file(lab: Lab, author: Clone) -> None:
     assert author.done("git", "ls-files", str(LOCAL)) == ""
     for key, value in lab.secrets.items():
         found = author.run("git", "grep", "--quiet", "--fixed-strings", value)
-        assert found.returncode == 1 or key == "user"
+        assert found.returncode == 1 or key == "user"  # a user's name is no secret
 
 
 def test_several_fetches_at_once_all_end_well(reader: Clone, author: Clone) -> None:
@@ -143,12 +143,17 @@ def test_a_line_lost_half_way_leaves_nothing_half_written(
     lab: Lab, author: Clone, reader: Clone, retrograd: Run
 ) -> None:
     over_a_line(lab)
+    if lab.kind == "s3":  # it tries again by itself, for longer than a test may take
+        words = ("did not answer for 4 s", "try again")
+        author.environment[TIMEOUT] = reader.environment[TIMEOUT] = "4"
+    else:
+        words = ("lost half-way", "run the same command again")
     lab.line.cut_after(HALF, "down")
-    refuses_to_fetch(retrograd, reader, lab, "lost half-way", "run the same command again")
+    refuses_to_fetch(retrograd, reader, lab, *words)
     lab.line.mend()
     lab.remove(digest_of(author))
     lab.line.cut_after(HALF, "up")
-    refuses_to_pin(retrograd, author, lab, "lost half-way", "run the same command again")
+    refuses_to_pin(retrograd, author, lab, *words)
     assert name(digest_of(author)) not in lab.names()
     lab.line.mend()
     assert retrograd(author, *PIN)[0] == 0
@@ -164,13 +169,11 @@ def test_a_server_that_never_answers_is_given_up(
         lab.remove(digest_of(author))
         os.mkfifo(lab.folder / name(digest_of(author)))
     words = ("did not answer for 2 s", TIMEOUT)
-    for clone in (reader, author):
-        clone.environment[TIMEOUT] = "2"
+    author.environment[TIMEOUT] = reader.environment[TIMEOUT] = "2"
     began = time.monotonic()
     refuses_to_fetch(retrograd, reader, lab, *words)
     refuses_to_pin(retrograd, author, lab, *words)
     assert time.monotonic() - began < 30
-    del author.environment[TIMEOUT]
 
 
 def test_a_place_that_is_not_there_is_told_from_a_missing_object(
