@@ -37,6 +37,7 @@ class Store:
     """The cache and the remotes of the DVC repository in the current folder."""
 
     def __init__(self) -> None:
+        seconds()  # a wrong limit is refused before anything is asked
         self._opened: dict[str, Any] = {}
 
     @cached_property
