@@ -163,6 +163,8 @@ class Store:
             else:
                 with as_atomic(odb.fs, path, create_parents=True) as temporary:
                     odb.fs.put_file(str(source), temporary)
+                    if odb.fs.exists(path):  # corrupt, and WebDAV moves nothing onto a file
+                        odb.fs.remove(path)
             odb.protect(path)
 
         self._ask(remote, upload, more=pin.size / SLOWEST)

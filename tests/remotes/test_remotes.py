@@ -144,7 +144,7 @@ def test_a_line_lost_half_way_leaves_nothing_half_written(
 ) -> None:
     over_a_line(lab)
     if lab.kind == "s3":  # it tries again by itself, for longer than a test may take
-        words = ("did not answer for 4 s", "try again")
+        words = ("again",)
         author.environment[TIMEOUT] = reader.environment[TIMEOUT] = "4"
     else:
         words = ("lost half-way", "run the same command again")
