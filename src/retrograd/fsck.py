@@ -19,7 +19,8 @@ def check() -> Row:
 
     Returns:
         `checked` per place; `bad`, each with `place`, `what`, `expected` and `found`
-        digests (`found` null if absent), and `repair`.
+        digests (`found` null if absent), and `repair`; of a remote that cannot be read,
+        one row with `error` and no digests.
     """
     store, known = Store(), pins.read()
     results = {
@@ -27,10 +28,10 @@ def check() -> Row:
         "cache": list(_cache(store)),
     } | {f"remote {name}": list(_remote(store, name, known)) for name in store.remotes}
     rows = [row | {"place": place} for place, found in results.items() for row in found]
-    bad = [row for row in rows if row["found"] != row["expected"]]
+    bad = [row for row in rows if row["found"] != row["expected"] or "error" in row]
     held = _held(rows)
     for row in bad:
-        row["repair"] = _repair(row, held)
+        row.setdefault("repair", _repair(row, held))
     checked = {place: len(found) for place, found in results.items()}
     return {"ok": not bad, "checked": checked, "bad": bad}
 
@@ -57,11 +58,13 @@ def _cache(store: Store) -> Iterator[Row]:
 
 def _remote(store: Store, name: str, known: dict[str, Pin]) -> Iterator[Row]:
     for digest in sorted({pin.md5 for pin in known.values() if pin.remote in ("", name)}):
-        what = store.remote_path(name, digest)
         try:
+            what = store.remote_path(name, digest)
             yield _row(what, digest, store.remote_digest(name, digest))
-        except RetrogradError as error:
-            yield _row(what, digest, f"none: {error}")
+        except RetrogradError as error:  # it would be the same for all that follow
+            why = {"error": str(error), "repair": "then `retrograd fsck` again"}
+            yield _row(store.address(name), "", None) | why
+            return
 
 
 def _row(what: str, expected: str, found: str | None) -> Row:
@@ -91,7 +94,10 @@ def _repair(row: Row, held: dict[str, set[str]]) -> str:
         return f"git has it: git checkout -- {what}"
     if "cache" in others:
         remote = row["place"].removeprefix("remote ")
-        return f"push it again: rm -f {what}; dvc push --remote {remote}"
+        return (
+            f"bring it again, whole: retrograd pin --remote {remote}; or remove what is "
+            f"there by its own tools, then dvc push --remote {remote}"
+        )
     if others:
         return f"a whole copy is in: {', '.join(others)}; copy it from there"
     return "no whole copy is known: ask who pinned it, or make it and `retrograd pin`"
@@ -100,6 +106,10 @@ def _repair(row: Row, held: dict[str, set[str]]) -> str:
 def text(report: Row) -> str:
     lines = []
     for row in report["bad"]:
+        if "error" in row:
+            lines.append(f"{row['place']} ({row['what']}): it {row['error']}")
+            lines.append(f"    {row['repair']}")
+            continue
         found = "is missing" if row["found"] is None else f"has digest {row['found']}"
         lines.append(f"{row['place']}: {row['what']} {found}, expected {row['expected']}")
         lines.append(f"    {row['repair']}")

@@ -13,10 +13,11 @@ import yaml
 
 from retrograd import pins, products, staleness, stamps
 from retrograd.artifacts import Artifact
-from retrograd.errors import RetrogradError
+from retrograd.errors import RetrogradError, check_known
 from retrograd.files import md5, write_text
 from retrograd.graph import Graph
 from retrograd.pins import LOCK, STAGES, Pin
+from retrograd.store import Store
 
 EMBEDDED = "embedded"  # the remote in git, which must stay small
 FILE_BUDGET = 500_000  # bytes
@@ -39,8 +40,12 @@ def pin(graph: Graph, remote: str) -> dict[str, Any]:
 
     Raises:
         RetrogradError: something is missing, stale or corrupt (all of it is named), is
-            over the budget of the embedded remote, or DVC failed; then no pin changed.
+            over the budget of the embedded remote, or DVC or the remote failed; then no
+            pin changed.
+        UsageError: there is no such remote.
     """
+    store = Store()
+    check_known("--remote", remote, store.remotes, "remote of DVC")
     scale = graph.config.scale
     artifacts = [a for slug in graph.papers for a in graph.artifacts(slug, scale)]
     problems = [problem for a in artifacts for problem in _problems(graph, a)]
@@ -59,7 +64,7 @@ def pin(graph: Graph, remote: str) -> dict[str, Any]:
     with _restored_on_failure(), _dates_kept(after):
         write_text(STAGES, _HEADER + _stages(graph, after))
         _dvc("commit", "--force", *stages)
-        _dvc("push", "--remote", remote, *stages)
+        store.push(after.values(), remote)
     changed = [p for p in after if p in before and before[p].md5 != after[p].md5]
     return {
         "papers": list(graph.papers),
@@ -81,7 +86,8 @@ def text(report: dict[str, Any]) -> str:
         + f"; {report['bytes'] / 1e6:.2f} MB in the remote '{report['remote']}'"
     )
     if counts["new"] or counts["changed"]:
-        lines.append("now commit: git add dvc.yaml dvc.lock pinned && git commit")
+        where = "pinned" if report["remote"] == EMBEDDED else ".dvc/config"
+        lines.append(f"now commit: git add dvc.yaml dvc.lock {where} && git commit")
     return "\n".join(lines)
 
 

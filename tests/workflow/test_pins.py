@@ -184,6 +184,8 @@ def test_a_failed_push_leaves_the_pins_as_they_were(co_author: Clone) -> None:
     before = (co_author.path / "dvc.lock").read_bytes()
     co_author.edit(CONFIG, "The data set matters", "The set matters")
     assert co_author.snakemake().returncode == 0
+    assert co_author.run("retrograd", "pin", *SMOKE, "--remote", "no").returncode == 2
+    co_author.done("dvc", "remote", "add", "nowhere", "/dev/null/pins")
     run = co_author.run("retrograd", "pin", *SMOKE, "--remote", "nowhere")
     assert run.returncode == 1
     assert "nowhere" in run.stderr
