@@ -18,7 +18,7 @@ from retrograd.artifacts import Artifact
 from retrograd.config import available_papers
 from retrograd.graph import Graph
 
-LONG = 15  # seconds, as a paper's config estimates them
+LONG = 10  # seconds, as a paper's config estimates them
 
 
 def longest() -> list[Artifact]:
