@@ -68,6 +68,7 @@ def run(
         "recipe": planned,
         "md5": {path: md5(Path(path)) for path in artifact.paths},
         "seconds": round(time.monotonic() - started, 2),
+        "planned": recipe is not None,
     }
     records.write(artifact.record, record)
     return said

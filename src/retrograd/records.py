@@ -18,13 +18,16 @@ class Record(TypedDict):
     """digest of every file that the job wrote, by its path"""
     seconds: float
     """how long the job took"""
+    planned: bool
+    """whether it was a job of Snakemake, which remembers it too"""
 
 
 def read(path: Path) -> Record | None:
     """The record of a result; None if there is none, or none that can be read."""
     try:
         record: Record = json.loads(path.read_text(encoding="utf-8"))
-        return record if {"recipe", "md5", "seconds"} <= record.keys() else None
+        record.setdefault("planned", True)  # records of earlier versions lack it
+        return record if Record.__required_keys__ <= record.keys() else None
     except (OSError, ValueError, AttributeError):
         return None
 

@@ -33,7 +33,8 @@ def _is_outdated(graph: Graph, artifact: Artifact) -> bool:
     there = [path for path in artifact.paths if Path(path).exists()]
     if artifact.kind == "product" and graph.config.mode == "pinned":
         return any(md5(Path(path)) != graph.pins[path].md5 for path in there)
-    if records.read(artifact.record) and SNAKEMAKES_MEMORY.is_dir():
+    record = records.read(artifact.record)
+    if record and record["planned"] and SNAKEMAKES_MEMORY.is_dir():
         return False
     recipe = graph.recipe(*artifact)
     return any(known_recipe(graph, artifact, path) != recipe for path in there)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 
 import pytest
 
@@ -141,8 +142,20 @@ def test_a_job_refuses_when_the_code_changed_after_it_was_planned(copy: Clone) -
 def test_a_lone_job_records_its_recipe_and_seconds(copy: Clone) -> None:
     assert copy.run("retrograd", "make", "figure", PAPER, "smoke", "fig5").returncode == 0
     record = json.loads(copy.results("records/figure-fig5.json").read_text())
-    assert set(record) == {"recipe", "md5", "seconds"}
+    assert set(record) == {"recipe", "md5", "seconds", "planned"}
     assert copy.would_run() == set()
+
+
+def test_what_a_lone_job_made_with_older_code_is_made_again(copy: Clone) -> None:
+    product = copy.results("products/denoiser_theory.nc")
+    product.unlink()
+    shutil.rmtree(copy.path / ".snakemake" / "metadata")
+    (copy.path / ".snakemake" / "metadata").mkdir()
+    job = ("retrograd", "make", "product", PAPER, "smoke", "denoiser_theory")
+    assert copy.run(*job).returncode == 0
+    assert "denoiser_theory" not in copy.would_run()
+    copy.edit("src/retrograd/ode.py", "def integrate(", "EDITED = 1\n\n\ndef integrate(")
+    assert "denoiser_theory" in copy.would_run()
 
 
 def test_cuda_that_is_not_there_is_refused(clone: Clone) -> None:
