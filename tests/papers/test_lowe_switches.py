@@ -64,7 +64,8 @@ def test_a_sigmoid_is_found_up_to_the_grid(
     assert (
         fit.sse <= error(series, A, round(m / 0.05) * 0.05, round(ts / 0.05) * 0.05) + 1e-15
     )
-    assert fit.sse < 1e-3
+    # A shallow one has risen within the first four bins already, whose mean is fmin.
+    assert m < 1 or fit.sse < 1e-3
 
 
 @few
