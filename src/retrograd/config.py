@@ -23,6 +23,7 @@ Scale = Literal["smoke", "laptop", "published"]
 Step = Literal["data", "train", "theory"]
 Mode = Literal["build", "pinned"]
 Data = Literal["embedded", "real"]
+Module = Literal["figures", "claims"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 CONFIG = Path("config", "config.yaml")
 PAPERS = Path("config", "papers")
@@ -61,6 +62,8 @@ class Figure(Model):
     """products it is drawn from"""
     caption: str
     """what it shows"""
+    function: str = ""
+    """function of figures.py; that of the figure's name if empty"""
 
 
 class Threshold(Model):
@@ -85,6 +88,8 @@ class Claim(Model):
     """products its statistics are computed from"""
     thresholds: dict[str, Threshold]
     """statistic by statistic, where its values must lie"""
+    function: str = ""
+    """function of claims.py; that of the claim's name, in lower case, if empty"""
     seeds_per_group: Annotated[int, Field(ge=1)] | None = None
     """compute the statistics per disjoint group of so many seeds; all seeds if absent"""
     not_tested: dict[Scale, str] = {}
@@ -117,6 +122,11 @@ class Paper(Model, Generic[Experiment]):
         section = self.products[product].parameters
         found: Parameters | None = getattr(self.scales[scale], section)
         return found
+
+    def function_of(self, module: Module, name: str) -> str:
+        """The function that draws a figure, or that computes a claim's statistics."""
+        entry: Figure | Claim = getattr(self, module)[name]
+        return entry.function or name.lower()
 
     def reason_not_tested(self, claim: str, scale: Scale) -> str | None:
         return self.claims[claim].not_tested.get(scale) or self.not_tested.get(scale)
@@ -269,10 +279,9 @@ def _check_names(slug: str, paper: Paper[Any], file: str) -> None:
     for name, product in paper.products.items():
         if product.predicts:
             check_known(f"{file}: products.{name}.predicts", product.predicts, trainings)
-    for name in paper.figures:
-        check_defined(f"figures.{name}", "figures", name)
-    for name in paper.claims:
-        check_defined(f"claims.{name}", "claims", name.lower())
+    for module in get_args(Module):
+        for name in getattr(paper, module):
+            check_defined(f"{module}.{name}", module, paper.function_of(module, name))
     try:
         TopologicalSorter({n: p.need for n, p in paper.products.items()}).prepare()
     except CycleError as error:

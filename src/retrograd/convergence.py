@@ -13,8 +13,6 @@ import xarray as xr
 from retrograd.errors import RetrogradError
 from retrograd.products import variable
 
-NAME = "converged"
-
 
 def mask(dims: str | tuple[str, ...], final_loss: Any, threshold: float) -> xr.Variable:
     """The variable `converged`: 1 where the final loss is at most the threshold, else 0.

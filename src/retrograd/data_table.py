@@ -10,6 +10,7 @@ The graph reads this on every parse: nothing heavy in here.
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,9 +59,15 @@ class DataSet(Model):
         return [*([own] if own else []), *(folder + file for folder in self.addresses)]
 
 
-def read_table() -> dict[str, DataSet]:
+def read_table() -> Mapping[str, DataSet]:
     """The data sets of data/datasets.yaml, by name."""
-    rows = YAML(typ="safe", pure=True).load(_table_path())
+    return _read(_table_path().resolve())
+
+
+@cache
+def _read(path: Path) -> Mapping[str, DataSet]:
+    # Once per process: each job reads the graph, and YAML in pure Python takes its time.
+    rows = YAML(typ="safe", pure=True).load(path)
     return {name: DataSet.model_validate(row) for name, row in rows.items()}
 
 

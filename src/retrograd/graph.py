@@ -39,7 +39,6 @@ class Graph:
         self.config = config
         self.papers = papers
         self._recipes: dict[Artifact, str] = {}
-        self._data: dict[str, bool] = {}
 
     @classmethod
     def load(cls, data: Mapping[str, Any], source: str = str(CONFIG)) -> "Graph":
@@ -191,16 +190,19 @@ class Graph:
     def _missing(self, data_sets: Sequence[str]) -> str:
         if data_sets and self.config.data == "embedded":
             return f"on real data ({', '.join(data_sets)}): set data: real"
-        if self.config.mode == "pinned":
+        missing = [name for name in data_sets if name in self._not_at_hand]
+        if not missing:
             return ""
-        missing = [name for name in data_sets if not self._at_hand(name)]
-        names = ", ".join(missing)
-        return f"{names} not at hand: retrograd download {' '.join(missing)}" * bool(names)
+        return f"{', '.join(missing)} not at hand: retrograd download {' '.join(missing)}"
 
-    def _at_hand(self, data_set: str) -> bool:
-        if data_set not in self._data:
-            self._data[data_set] = data_table.at_hand(data_set)
-        return self._data[data_set]
+    @cached_property
+    def _not_at_hand(self) -> set[str]:
+        """Data sets that products read and that cannot be had now; pins need none."""
+        if self.config.mode == "pinned":
+            return set()
+        products = [p for paper in self.papers.values() for p in paper.products.values()]
+        named = {name for product in products for name in product.data_sets}
+        return {name for name in named if not data_table.at_hand(name)}
 
     # ---- one file: what it is read from, what it is made with, what makes it stale ----
 
@@ -235,7 +237,11 @@ class Graph:
         if kind == "figure":
             need = spec.figures[name].need
             pairs = [p for p in self.pairs(paper, scale) if set(p) <= set(need)]
-            return asked | {"caption": spec.figures[name].caption, "pairs": pairs}
+            return asked | {
+                "function": spec.function_of("figures", name),
+                "caption": spec.figures[name].caption,
+                "pairs": pairs,
+            }
         if kind == "claims":
             pairs = self.pairs(paper, scale)
             return asked | {"claims": self._claims_at(paper, scale), "pairs": pairs}
@@ -257,6 +263,7 @@ class Graph:
         return {
             name: claim.model_dump(mode="json")
             | {
+                "function": spec.function_of("claims", name),
                 "need": [need for need in claim.need if need in there],
                 "not_tested": reason(name, claim.need),
             }

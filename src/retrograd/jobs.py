@@ -146,7 +146,7 @@ def _product(job: _Job) -> str:
 def _figure(job: _Job) -> str:
     from retrograd import comparison, plotting
 
-    draw = getattr(job.module("figures"), job.request["name"])
+    draw = getattr(job.module("figures"), job.request["function"])
     paths = {path.suffix.removeprefix("."): path for path in job.outputs}
     inputs = job.read_inputs()
     apart = comparison.text(job.agreement(inputs))
@@ -165,7 +165,7 @@ def _claims(job: _Job) -> str:
         claims.evaluate(
             name,
             claim,
-            getattr(functions, name.lower()),
+            getattr(functions, claim["function"]),
             {need: inputs[need] for need in claim["need"]},
         )
         for name, claim in job.request["claims"].items()

@@ -82,7 +82,7 @@ def real_claims() -> str:
 
     def parts() -> Iterator[str]:
         yield _REAL_HEAD
-        for slug in real_papers():
+        for slug in real_papers(embedded):
             report = claims.read(Path(artifacts.claims_path(slug, SCALE)))
             made = {a.name for a in embedded.artifacts(slug, SCALE) if a.kind == "product"}
             asked = embedded.papers[slug].claims
@@ -93,12 +93,11 @@ def real_claims() -> str:
     return "\n".join(parts())
 
 
-def real_papers() -> list[str]:
+def real_papers(graph: Graph) -> list[str]:
     """Papers of which a part is made from real data sets at laptop scale."""
-    papers = Graph.load({"scale": SCALE}).papers
     return [
         slug
-        for slug, paper in papers.items()
+        for slug, paper in graph.papers.items()
         if any(
             product.data_sets and paper.parameters(name, SCALE) is not None
             for name, product in paper.products.items()

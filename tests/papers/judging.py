@@ -19,10 +19,11 @@ def _paper(slug: str) -> Paper[Any]:
 
 def entry(slug: str, name: str, products: Mapping[str, xr.Dataset]) -> dict[str, Any]:
     """The entry of claims.json, tested at whatever scale; `products` are all it needs."""
-    claim = _paper(slug).claims[name].model_dump()
+    paper = _paper(slug)
+    claim = paper.claims[name].model_dump()
     assert set(products) == set(claim["need"])
     functions = import_module(f"retrograd.papers.{slug}.claims")
-    statistic = getattr(functions, name.lower())
+    statistic = getattr(functions, paper.function_of("claims", name))
     return evaluate(name, claim | {"not_tested": None}, statistic, products)
 
 

@@ -14,21 +14,10 @@ import pytest
 
 from conftest import PAPER, ROOT, Clone, git_clone
 from retrograd import pinning, pins, readme
-from retrograd.artifacts import Artifact
 from retrograd.config import available_papers
 from retrograd.graph import Graph
 
 LONG = 10  # seconds, as a paper's config estimates them
-
-
-def longest() -> list[Artifact]:
-    graph = Graph.load({"scale": "laptop"})
-    return [
-        artifact
-        for slug, paper in graph.papers.items()
-        for artifact in graph.artifacts(slug, "laptop")
-        if paper.seconds.get("laptop", {}).get(artifact.name, 0) > LONG
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +25,14 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     made = git_clone(tmp_path_factory.mktemp("laptop") / "clone")
     made.scale, made.papers = "laptop", []
     made.done("git", "init", "--quiet")
-    if os.environ.get("RETROGRAD_REBUILD") != "all":
-        for artifact in longest():
-            made.done("retrograd", "fetch", *artifact.paths)
-    # By name: what only a pinned product needs would not be made otherwise.
     graph = Graph.load({"scale": "laptop"})
     every = [a for slug in graph.papers for a in graph.artifacts(slug, "laptop")]
+    if os.environ.get("RETROGRAD_REBUILD") != "all":
+        for artifact in every:
+            seconds = graph.papers[artifact.paper].seconds.get("laptop", {})
+            if seconds.get(artifact.name, 0) > LONG:
+                made.done("retrograd", "fetch", *artifact.paths)
+    # By name: what only a pinned product needs would not be made otherwise.
     run = made.snakemake(*(path for artifact in every for path in artifact.paths))
     assert run.returncode == 0, run.stdout + run.stderr
     return made

@@ -19,10 +19,10 @@ needs_mirror = pytest.mark.skipif(
 def test_the_claims_on_real_data_are_those_of_the_documentation(
     clone: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clone.scale, clone.papers = "laptop", readme.real_papers()
+    embedded = Graph.load({"scale": "laptop"})
+    clone.scale, clone.papers = "laptop", readme.real_papers(embedded)
     # What needs no data set is tested elsewhere: it comes from its pins.
     clone.done("git", "init", "--quiet")
-    embedded = Graph.load({"papers": clone.papers, "scale": "laptop"})
     for slug in clone.papers:
         for artifact in embedded.artifacts(slug, "laptop"):
             if artifact.kind == "product":
@@ -39,7 +39,7 @@ def test_the_claims_on_real_data_are_those_of_the_documentation(
 def test_with_neither_network_nor_mirror_the_rest_is_made(clone: Clone, data: str) -> None:
     clone.environment.pop(data_table.MIRROR, None)
     clone.block_network()
-    (slug,) = clone.papers = readme.real_papers()[:1]
+    (slug,) = clone.papers = readme.real_papers(Graph.load({"scale": "laptop"}))[:1]
     run = clone.snakemake("--config", f"data={data}")
     assert run.returncode == 0, run.stdout + run.stderr
     paper = load_paper(slug, seed=0)

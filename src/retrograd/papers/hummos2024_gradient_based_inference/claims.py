@@ -1,7 +1,7 @@
 """One function per claim: its statistics, from the products of all seeds.
 
-Names are those of the project's specification. A name that ends in _e is the same claim
-on data that are at hand: scikit-learn's digits, and languages from random grammars.
+Names are those of the project's specification. What is claimed of images and language is
+judged by one function whatever the data: a claim needs one product, real or embedded.
 """
 
 import numpy as np
@@ -206,65 +206,56 @@ def _one_step_accuracy(products: Products, evidence: str) -> xr.DataArray:
     return ((train[evidence] < 0) == train["new_task"]).mean()
 
 
-# ---- images ----------------------------------------------------------------------------
+def _only(products: Products) -> xr.Dataset:
+    """The one product that a claim needs."""
+    (product,) = products.values()
+    return product
 
-REAL, EMBEDDED = "image_real_train", "image_train"
+
+# ---- images ----------------------------------------------------------------------------
 
 
 def c8(products: Products) -> Statistics:
-    """Accuracy of one-step inference, MNIST."""
-    return {"accuracy": float(_accuracy(products[REAL], "gbi1").mean())}
-
-
-def c8_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return {"accuracy": float(_accuracy(products[EMBEDDED], "gbi1").mean())}
+    """Accuracy of one-step inference."""
+    return {"accuracy": float(_accuracy(_only(products), "gbi1").mean())}
 
 
 def c8b(products: Products) -> Statistics:
-    """How much more accurate the classifier is, MNIST."""
-    return {"drop": _drop(products[REAL])}
-
-
-def c8b_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return {"drop": _drop(products[EMBEDDED])}
+    """How much more accurate the classifier is."""
+    image = _only(products)
+    drop = image["classifier_accuracy"] - _accuracy(image, "gbi1")
+    return {"drop": float(drop.mean())}
 
 
 def c8c(products: Products) -> Statistics:
     """How much more accurate than other gradients, MNIST."""
-    image = products[REAL]
+    image = _only(products)
     return {"over_entropy": _gain(image, "ebi"), "over_norm": _gain(image, "nbi")}
 
 
 def c8c_e(products: Products) -> Statistics:
-    """The same, digits, without the norm, which is as good there."""
-    return {"over_entropy": _gain(products[EMBEDDED], "ebi")}
+    """The same without the norm, which is as good on digits."""
+    return {"over_entropy": _gain(_only(products), "ebi")}
 
 
 def c8d(products: Products) -> Statistics:
-    """What iterations add, and what is left to the best class, MNIST."""
-    return _refinement(products[REAL])
-
-
-def c8d_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return _refinement(products[EMBEDDED])
+    """What iterations add, and what is left to the best class."""
+    image = _only(products)
+    return {
+        "iter_over_gbi1": -_gain(image, "iter"),
+        "ml_over_iter": _accuracy(image, "ml") - _accuracy(image, "iter"),
+    }
 
 
 def c8e(products: Products) -> Statistics:
-    """Loss with the wrong class over that with the true one, MNIST."""
-    return {"wrong_over_true": _need_of_z(products[REAL])}
-
-
-def c8e_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return {"wrong_over_true": _need_of_z(products[EMBEDDED])}
+    """Loss with the wrong class over that with the true one."""
+    image = _only(products).isel(condition=0, drop=True)
+    return {"wrong_over_true": image["loss_wrong"] / image["loss_true"]}
 
 
 def c8f_e(products: Products) -> Statistics:
     """The same statistics of autoencoders trained without task input, digits."""
-    control = products[EMBEDDED].sel(condition=NO_TASK)
+    control = _only(products).sel(condition=NO_TASK)
     return {
         "accuracy": control["accuracy"].sel(inference="gbi1"),
         "wrong_over_true": control["loss_wrong"] / control["loss_true"],
@@ -273,44 +264,35 @@ def c8f_e(products: Products) -> Statistics:
 
 
 def c9(products: Products) -> Statistics:
-    """Area under the ROC curve of GBI, and what the classifier's is less, MNIST."""
-    return _detection(products[REAL])
-
-
-def c9_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return _detection(products[EMBEDDED])
+    """Area under the ROC curve of GBI, and what the classifier's is less."""
+    image = _only(products)
+    gbi = image["auc"].isel(condition=0, drop=True)
+    softmax = image["classifier_auc"].sel(confidence="max softmax", drop=True)
+    return {"gbi": gbi, "over_softmax": gbi - softmax}
 
 
 def c9b(products: Products) -> Statistics:
-    """Mean area of GBI minus that of the classifiers' ensemble, MNIST."""
-    return {"over_ensemble": _over_ensemble(products[REAL])}
+    """Mean area of GBI minus that of the classifiers' ensemble."""
+    image = _only(products)
+    area = image["auc"].isel(condition=0).mean()
+    return {"over_ensemble": float(area - image["ensemble_auc"])}
 
 
 def c9c(products: Products) -> Statistics:
-    """Mean area of GBI minus that of the classifier, MNIST."""
-    return {"over_softmax": _mean_over_softmax(products[REAL])}
-
-
-def c9c_e(products: Products) -> Statistics:
-    """The same, digits."""
-    return {"over_softmax": _mean_over_softmax(products[EMBEDDED])}
-
-
-def c10(products: Products) -> Statistics:
-    """Accuracy of one-step inference, CIFAR-100."""
-    return {"accuracy": float(_accuracy(products["image_cifar_train"], "gbi1").mean())}
+    """Mean area of GBI minus that of the classifier."""
+    return {"over_softmax": float(np.mean(c9(products)["over_softmax"]))}
 
 
 def c10b(products: Products) -> Statistics:
-    """Accuracy of one-step inference against the width of the code, MNIST."""
-    return _by_width(products["image_real_sweep_train"])
-
-
-def c10b_e(products: Products) -> Statistics:
-    """The same, digits."""
-    image = products[EMBEDDED]
-    return _by_width(image.sel(condition=image["condition"] != NO_TASK))
+    """Accuracy of one-step inference against the width of the code."""
+    image = _only(products)
+    sweep = image.sel(condition=image["condition"] != NO_TASK)
+    accuracy = sweep["accuracy"].sel(inference="gbi1", drop=True)
+    widths = accuracy.assign_coords(condition=sweep["code"].values)
+    return {
+        "step": widths.diff("condition"),
+        "widest": widths.isel(condition=-1, drop=True),
+    }
 
 
 def _accuracy(image: xr.Dataset, method: str) -> xr.DataArray:
@@ -321,157 +303,62 @@ def _gain(image: xr.Dataset, method: str) -> xr.DataArray:
     return _accuracy(image, "gbi1") - _accuracy(image, method)
 
 
-def _drop(image: xr.Dataset) -> float:
-    return float((image["classifier_accuracy"] - _accuracy(image, "gbi1")).mean())
-
-
-def _refinement(image: xr.Dataset) -> Statistics:
-    iterated = _accuracy(image, "iter")
-    return {
-        "iter_over_gbi1": -_gain(image, "iter"),
-        "ml_over_iter": _accuracy(image, "ml") - iterated,
-    }
-
-
-def _need_of_z(image: xr.Dataset) -> xr.DataArray:
-    of_z = image.isel(condition=0, drop=True)
-    return of_z["loss_wrong"] / of_z["loss_true"]
-
-
-def _detection(image: xr.Dataset) -> Statistics:
-    gbi = image["auc"].isel(condition=0, drop=True)
-    softmax = image["classifier_auc"].sel(confidence="max softmax", drop=True)
-    return {"gbi": gbi, "over_softmax": gbi - softmax}
-
-
-def _mean_over_softmax(image: xr.Dataset) -> float:
-    difference = _detection(image)["over_softmax"]
-    return float(np.mean(difference))
-
-
-def _over_ensemble(image: xr.Dataset) -> float:
-    return float(image["auc"].isel(condition=0).mean() - image["ensemble_auc"])
-
-
-def _by_width(sweep: xr.Dataset) -> Statistics:
-    accuracy = sweep["accuracy"].sel(inference="gbi1", drop=True)
-    widths = accuracy.assign_coords(condition=sweep["code"].values)
-    return {
-        "step": widths.diff("condition"),
-        "widest": widths.isel(condition=-1, drop=True),
-    }
-
-
 # ---- language ----------------------------------------------------------------------------
-
-REAL_TEXT, GRAMMARS = "language_real_train", "language_train"
 
 
 def c11(products: Products) -> Statistics:
-    """Final test loss, lstm - gbi, corpora."""
-    return _final_gain(products[REAL_TEXT])
-
-
-def c11_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return _final_gain(products[GRAMMARS])
-
-
-def c11b(products: Products) -> Statistics:
-    """Evaluation at which gbi first does as well as lstm in the end, corpora."""
-    return {"step": _steps_to_final(products[REAL_TEXT])}
-
-
-def c11b_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return {"step": _steps_to_final(products[GRAMMARS])}
-
-
-def c12(products: Products) -> Statistics:
-    """Accuracy of one-pass inference from 4 and 16 words, corpora."""
-    return _one_pass(products[REAL_TEXT])
-
-
-def c12_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return _one_pass(products[GRAMMARS])
-
-
-def c12b(products: Products) -> Statistics:
-    """What 15 more words add to the first, corpora."""
-    return _more_words(products[REAL_TEXT])
-
-
-def c12b_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return _more_words(products[GRAMMARS])
-
-
-def c12c(products: Products) -> Statistics:
-    """One-pass inference by models trained without task input, corpora."""
-    return _one_pass_without_task(products[REAL_TEXT])
-
-
-def c12c_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return _one_pass_without_task(products[GRAMMARS])
-
-
-def c13(products: Products) -> Statistics:
-    """Loss that optimising z saves on novel data sets, corpora."""
-    return _adaptation(products[REAL_TEXT])
-
-
-def c13_e(products: Products) -> Statistics:
-    """The same, grammars."""
-    return _adaptation(products[GRAMMARS])
-
-
-def _both(language: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:
-    gbi, lstm = (language[name].sel(kind=kind, drop=True) for kind in ("gbi", "lstm"))
-    return gbi, lstm
-
-
-def _final_gain(language: xr.Dataset) -> Statistics:
-    gbi, lstm = (loss.isel(evaluation=-1) for loss in _both(language, "test_loss"))
+    """Final test loss, lstm - gbi."""
+    gbi, lstm = (loss.isel(evaluation=-1) for loss in _both(products, "test_loss"))
     return {"difference": (lstm - gbi).drop_vars("evaluation")}
 
 
-def _steps_to_final(language: xr.Dataset) -> xr.DataArray:
-    """Infinite if gbi never gets there."""
-    gbi, lstm = _both(language, "test_loss")
+def c11b(products: Products) -> Statistics:
+    """Evaluation at which gbi first does as well as lstm in the end."""
+    gbi, lstm = _both(products, "test_loss")
     reached = gbi <= lstm.isel(evaluation=-1, drop=True)
-    return xr.where(reached, gbi["evaluation"], np.inf).min("evaluation")
+    # Infinite if gbi never gets there.
+    return {"step": xr.where(reached, gbi["evaluation"], np.inf).min("evaluation")}
 
 
-def _one_pass(language: xr.Dataset) -> Statistics:
-    accuracy = _both(language, "onepass_accuracy")[0]
+def c12(products: Products) -> Statistics:
+    """Accuracy of one-pass inference from 4 and 16 words."""
+    accuracy = _both(products, "onepass_accuracy")[0]
     return {f"{n}_words": accuracy.sel(words=n, drop=True) for n in (4, 16)}
 
 
-def _more_words(language: xr.Dataset) -> Statistics:
-    accuracy = _both(language, "onepass_accuracy")[0]
+def c12b(products: Products) -> Statistics:
+    """What 15 more words add to the first."""
+    accuracy = _both(products, "onepass_accuracy")[0]
     return {"gain": accuracy.sel(words=16, drop=True) - accuracy.sel(words=1, drop=True)}
 
 
-def _one_pass_without_task(language: xr.Dataset) -> Statistics:
-    accuracy = _both(language, "onepass_accuracy")[1].sel(words=16, drop=True)
+def c12c(products: Products) -> Statistics:
+    """One-pass inference by models trained without task input."""
+    accuracy = _both(products, "onepass_accuracy")[1].sel(words=16, drop=True)
     return {
         "16_words": accuracy,
         "16_words_mean": float(accuracy.mean()),
-        "z_weights_moved": float(_both(language, "z_weights_moved")[1].max()),
+        "z_weights_moved": float(_both(products, "z_weights_moved")[1].max()),
     }
 
 
-def _adaptation(language: xr.Dataset) -> Statistics:
+def c13(products: Products) -> Statistics:
+    """Loss that optimising z saves on novel data sets."""
     gbi, lstm = (
         (loss.isel(adaptation=0) - loss.isel(adaptation=-1)).mean("novel")
-        for loss in _both(language, "adapt_loss")
+        for loss in _both(products, "adapt_loss")
     )
     return {
         "gbi_over_lstm": float(gbi.mean() / lstm.mean()),
         "difference": (gbi - lstm).drop_vars("adaptation", errors="ignore"),
     }
+
+
+def _both(products: Products, name: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Of gbi and lstm."""
+    language = _only(products)
+    gbi, lstm = (language[name].sel(kind=kind, drop=True) for kind in ("gbi", "lstm"))
+    return gbi, lstm
 
 
 # ---- exact cases -------------------------------------------------------------------------

@@ -152,30 +152,8 @@ def fig3b(products: Products) -> Figure:
 
 
 def fig4(products: Products) -> Figure:
-    """Detection of images from elsewhere: digits."""
-    return _detection(products["image_train"])
-
-
-def fig4_real(products: Products) -> Figure:
-    """Detection of images from elsewhere: MNIST."""
-    return _detection(products["image_real_train"])
-
-
-def fig4b(products: Products) -> Figure:
-    """Inference of the class: digits."""
-    image = products["image_train"]
-    given = image.sel(condition=image["condition"] != NO_TASK)
-    shown = image.sel(condition=[given["condition"].values[0], NO_TASK])
-    return _inference(shown, given)
-
-
-def fig4b_real(products: Products) -> Figure:
-    """Inference of the class: MNIST."""
-    return _inference(products["image_real_train"], products["image_real_sweep_train"])
-
-
-def _detection(image: xr.Dataset) -> Figure:
-    """Histograms of scores inside and outside, and ROC curves."""
+    """Detection of images from elsewhere: histograms of scores, and ROC curves."""
+    (image,) = products.values()
     figure = Figure(figsize=(10, 5.4))
     panels = figure.subplots(2, 2).ravel()
     titles = {
@@ -202,6 +180,19 @@ def _detection(image: xr.Dataset) -> Figure:
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.legend(loc="lower right")
     return figure
+
+
+def fig4b(products: Products) -> Figure:
+    """Inference of the class: digits."""
+    image = products["image_train"]
+    given = image.sel(condition=image["condition"] != NO_TASK)
+    shown = image.sel(condition=[given["condition"].values[0], NO_TASK])
+    return _inference(shown, given)
+
+
+def fig4b_real(products: Products) -> Figure:
+    """Inference of the class: MNIST."""
+    return _inference(products["image_real_train"], products["image_real_sweep_train"])
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
@@ -276,17 +267,8 @@ def _bars(
 
 
 def fig5(products: Products) -> Figure:
-    """Language models: languages from grammars."""
-    return _language(products["language_train"])
-
-
-def fig5_real(products: Products) -> Figure:
-    """Language models: corpora."""
-    return _language(products["language_real_train"])
-
-
-def _language(run: xr.Dataset) -> Figure:
-    """Losses, one-pass inference, adaptation."""
+    """Language models: losses, one-pass inference, adaptation."""
+    (run,) = products.values()
     figure = Figure(figsize=(10, 5.6))
     panels = figure.subplots(2, 2)
     for kind in run["kind"].values:

@@ -107,13 +107,9 @@ def c6(products: Products) -> Statistics:
 def c8(products: Products) -> Statistics:
     """Costs of the fits by layer, summed over the kept seeds, and mean rates."""
     layers = _layer_fits(products)
-    cost, eta_h = layers["cost"], layers["eta_h"]
-    return {
-        "best_layer": float(cost["layer"][int(cost.values.argmin())]),
-        "first_layer_over_best": float(cost.isel(layer=0) / cost.min()),
-        "encoder_rate_growth": float(eta_h.isel(layer=-1) / eta_h.isel(layer=0)),
-        "kept_runs": float(layers["kept"]),
-    }
+    eta_h = layers["eta_h"]
+    growth = float(eta_h.isel(layer=-1) / eta_h.isel(layer=0))
+    return {**_layer_costs(layers), "encoder_rate_growth": growth}
 
 
 def c9(products: Products) -> Statistics:
@@ -132,13 +128,8 @@ def c9(products: Products) -> Statistics:
 def c13(products: Products) -> Statistics:
     """The costs of C8 at the published depth."""
     layers = _layer_fits(products)
-    cost = layers["cost"]
-    return {
-        "best_layer": float(cost["layer"][int(cost.values.argmin())]),
-        "first_layer_over_best": float(cost.isel(layer=0) / cost.min()),
-        "last_layer_over_best": float(cost.isel(layer=-1) / cost.min()),
-        "kept_runs": float(layers["kept"]),
-    }
+    last = float(layers["cost"].isel(layer=-1) / layers["cost"].min())
+    return {**_layer_costs(layers), "last_layer_over_best": last}
 
 
 # ---- XOR -------------------------------------------------------------------------------
@@ -304,6 +295,16 @@ def _layer_fits(products: Products) -> xr.Dataset:
     }
     cost = convergence.kept(fits["layer_cost"], converged).sum("seed")
     return xr.Dataset({"cost": cost, "kept": convergence.count(converged)} | rates)
+
+
+def _layer_costs(layers: xr.Dataset) -> dict[str, float]:
+    """Where the summed cost is least, and how much more it is at the first layer."""
+    cost = layers["cost"]
+    return {
+        "best_layer": float(cost["layer"][int(cost.values.argmin())]),
+        "first_layer_over_best": float(cost.isel(layer=0) / cost.min()),
+        "kept_runs": float(layers["kept"]),
+    }
 
 
 def _by(values: xr.DataArray, name: str) -> xr.DataArray:
