@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_transformers import ROTARY, embedded, networks, sequences
 from torch import Tensor
 
 from retrograd.clamps import Clamp, Clamping, Clamps, compile
 from retrograd.transformer import Activations, Weights, forward
+from small_transformers import ROTARY, embedded, networks, sequences
 
 MATCH = torch.tensor([[0, 1, 0, 1, 1, 0]] * 3)
 ACTIVATIONS = ["pattern", "query", "key", "value", "output"]

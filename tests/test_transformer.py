@@ -5,12 +5,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from small_transformers import ROTARY, answer, embedded, networks, sequences
 from torch import Tensor, nn
 
+from retrograd.adam import Adam
 from retrograd.randomness import stream
 from retrograd.transformer import (
-    Adam,
     Architecture,
     Weights,
     forward,
@@ -19,6 +18,7 @@ from retrograd.transformer import (
     rotations,
     sinusoids,
 )
+from small_transformers import ROTARY, answer, embedded, networks, sequences
 
 SINUSOIDAL = Architecture(inputs=12, labels=5, d=16, heads=4, positions="sinusoidal")
 LEARNED = Architecture(inputs=12, labels=5, d=16, heads=4, positions="learned", pairs=3)
