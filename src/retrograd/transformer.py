@@ -1,4 +1,4 @@
-"""A small causal transformer for in-context classification: many networks at once, on torch.
+"""A small causal transformer for in-context classification: many networks at once.
 
 A sequence is `exemplar label exemplar label ... query`, and the answer is read out at the
 query. All tensors carry the ensemble (seeds and conditions) in front, axis E; B is the
