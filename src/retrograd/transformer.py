@@ -58,9 +58,7 @@ class Architecture:
         if self.d % self.heads:
             raise ValueError(f"{self.heads} heads do not divide d = {self.d}")
         if self.positions == "rope" and self.head_size % 2:
-            raise ValueError(
-                f"rotary positions need an even head size, not {self.head_size}"
-            )
+            raise ValueError(f"rotary positions: head size {self.head_size} must be even")
 
     @property
     def head_size(self) -> int:
