@@ -8,7 +8,7 @@ steps that import it, directly or through other modules of the package.
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,16 +39,25 @@ def _parsed(module: str) -> ast.Module:
         raise RetrogradError(f"{path}:{error.lineno}: {error.msg}") from error
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A module and the statements in it, at any depth; without what they consist of."""
+    yield node
+    for block in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for inner in getattr(node, block, ()):
+            yield from _statements(inner)
+
+
 def functions(module: str) -> set[str]:
     """Names of the public functions that a module defines, without importing it."""
     names = {n.name for n in _parsed(module).body if isinstance(n, ast.FunctionDef)}
     return {name for name in names if not name.startswith("_")}
 
 
-def _imports(module: str) -> set[str]:
+@cache
+def _imports(module: str) -> frozenset[str]:
     """Modules of this package that a module imports anywhere in its text."""
     found: set[str] = set()
-    for node in ast.walk(_parsed(module)):
+    for node in _statements(_parsed(module)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -60,7 +69,7 @@ def _imports(module: str) -> set[str]:
             base = node.module or ""
             members = {f"{base}.{alias.name}" for alias in node.names}
             found |= {m for m in members if _ours(m) and module_path(m)} or {base}
-    return {name for name in found if _ours(name)}
+    return frozenset(name for name in found if _ours(name))
 
 
 def _ours(module: str) -> bool:
@@ -81,8 +90,8 @@ def imported(roots: Iterable[str]) -> set[str]:
 
 @cache
 def _code_digest(module: str) -> str:
-    tree = ast.parse(ast.unparse(_parsed(module)))
-    for node in ast.walk(tree):
+    tree = _parsed(module)  # stripped in place: no function and no import is lost
+    for node in _statements(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list):
             # A bare string is a docstring (of a module, function, class or attribute).
