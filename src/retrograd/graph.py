@@ -5,6 +5,7 @@ Imported when the Snakefile is parsed, on a cluster by every job: nothing heavy 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import ceil
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -30,6 +31,9 @@ _WRITERS = {
     "figure": ("retrograd.plotting", "retrograd.comparison"),
     "claims": ("retrograd.claims", "retrograd.comparison"),
 }
+
+# Least time limit of a job; and that of one at the published scale without an estimate.
+_SHORT, _LONG = 10, 360  # minutes
 
 
 class _Papers(Mapping[str, Paper[Any]]):
@@ -350,6 +354,13 @@ class Graph:
         """GPUs that a job asks for: one if it trains and may use it."""
         trains = self.papers[paper].products[product].step == "train"
         return int(trains and wants_cuda(self.config.device, scale))
+
+    def minutes(self, paper: str, scale: Any, product: str, attempt: int) -> int:
+        """Time limit of a job on a cluster: generous, and doubled with every attempt."""
+        estimates = self.papers[paper].seconds.get(scale, {})
+        long = scale == "published" and product not in estimates
+        limit = _LONG if long else max(_SHORT, ceil(5 * estimates.get(product, 0) / 60))
+        return limit * 2 ** (attempt - 1)
 
 
 def _is_result(argument: str) -> bool:

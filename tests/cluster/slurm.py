@@ -30,7 +30,8 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"SLURM_CONF": str(self.folder / "slurm.conf")}
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        return {"SLURM_CONF": str(self.folder / "slurm.conf"), "PATH": path}
 
     def tell(self, *command: str) -> str:
         """Run a Slurm command that must succeed; returns what it says."""
@@ -68,8 +69,13 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     """Start munge, the controller and the nodes; stop them all at the end."""
     if reason := why_not():
         pytest.skip(f"no Slurm cluster: {reason}")
-    for name in ("log", "run", "state", "spool"):
+    for name in ("bin", "log", "run", "state", "spool"):
         (folder / name).mkdir(parents=True)
+    # Snakemake's plugin takes SLURM_CONF from the jobs' `srun`; where the configuration is
+    # not in its usual place, as here, that would not find it.
+    srun = folder / "bin" / "srun"
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    srun.chmod(0o755)
     (folder / "run").chmod(0o755)  # munged insists
     (folder / "slurm.conf").write_text(_slurm_conf(folder))
     (folder / "gres.conf").write_text(f"NodeName={GPU_NODE} Name=gpu File=/dev/null\n")
