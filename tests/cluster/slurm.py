@@ -44,7 +44,8 @@ class Cluster:
     def jobs(self, *states: str) -> list[dict[str, str]]:
         """What Slurm knows of its jobs, also of those that have ended (for 5 minutes)."""
         said = self.tell("scontrol", "--oneliner", "show", "jobs")
-        found = [dict(word.partition("=")[::2] for word in line.split(" ")) for line in said.splitlines()]
+        lines = [line.split(" ") for line in said.splitlines() if line.startswith("JobId=")]
+        found = [dict(word.partition("=")[::2] for word in words) for words in lines]
         return [job for job in found if not states or job.get("JobState") in states]
 
     def state(self, node: str) -> str:
@@ -153,7 +154,7 @@ def _slurm_conf(folder: Path) -> str:
     controller, *ports = _free_ports(1 + len(NODES))
     host = socket.gethostname()
     nodes = "\n".join(
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=1 "
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={1 + (node == GPU_NODE)} "
         f"RealMemory=16000{' Gres=gpu:1' * (node == GPU_NODE)} State=UNKNOWN"
         for node, port in zip(NODES, ports, strict=True)
     )
@@ -181,6 +182,6 @@ KillWait=2
 MpiDefault=none
 GresTypes=gpu
 {nodes}
-PartitionName=cpu Nodes={",".join(NODES)} Default=YES MaxTime=60 State=UP
-PartitionName=gpu Nodes={GPU_NODE} MaxTime=60 State=UP
+PartitionName=cpu Nodes={",".join(NODES)} Default=YES MaxTime=1-0 State=UP
+PartitionName=gpu Nodes={GPU_NODE} MaxTime=1-0 State=UP
 """
