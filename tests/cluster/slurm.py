@@ -118,7 +118,7 @@ def _running(made: Cluster, *command: str) -> Iterator[None]:
     name = "-".join(word for word in command if not word.startswith("-"))[:20].replace("/", "_")
     with open(made.folder / "log" / name, "w") as log:
         process = subprocess.Popen(
-            command,
+            ["setpriv", "--pdeathsig", "TERM", *command],  # even if the tests are killed
             env=os.environ | made.environment,
             stdout=log,
             stderr=subprocess.STDOUT,

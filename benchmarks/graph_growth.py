@@ -1,0 +1,240 @@
+"""How cost grows with the graph: papers of trivial products, beside plain Snakemake.
+
+    python benchmarks/graph_growth.py [--products 100 1000 10000] [--run] [--slurm]
+
+A paper here has 20 products, 4 figures of 5 products each, and one claim: 25 jobs. Its
+steps make one number, so what is timed is the graph. Papers are multiplied, as a lab adds
+them. The plain workflow has as many jobs in the same shape, and nothing of ours: what
+Snakemake itself costs. Seconds of CPU of the whole process, which other jobs on the machine
+change less than the clock; memory is its peak.
+
+A run that finds everything made is timed with outputs that were never computed: files of
+one byte, records beside them, and Snakemake's own memory of them by `snakemake --touch`.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from clones import ROOT
+
+PRODUCTS, FIGURES = 20, 4
+TOOLS = Path(sys.executable).parent
+PLAIN = """
+N = {papers}
+rule all:
+    default_target: True
+    input:
+        [f"out/{{i}}/claims" for i in range(N)],
+        [f"out/{{i}}/figures/{{k}}" for i in range(N) for k in range({figures})],
+rule product:
+    output: "out/{{paper}}/products/{{k}}"
+    params: recipe=lambda w: w.k
+    shell: "touch {{output}}"
+rule figure:
+    input: lambda w: [f"out/{{w.paper}}/products/{{5 * int(w.k) + j}}" for j in range(5)]
+    output: "out/{{paper}}/figures/{{k}}"
+    params: recipe=lambda w: w.k
+    shell: "touch {{output}}"
+rule claims:
+    input: lambda w: [f"out/{{w.paper}}/products/{{k}}" for k in range({products})]
+    output: "out/{{paper}}/claims"
+    params: recipe=lambda w: 0
+    shell: "touch {{output}}"
+"""
+SOURCES = {
+    "__init__": '"""A paper of trivial products."""\n',
+    "params": '''\
+        """Its one parameter."""
+        from retrograd.parameters import Parameters
+
+        class Values(Parameters):
+            """What every product reads."""
+            value: float
+            """the number that it holds"""
+
+        class Experiment(Parameters):
+            """Sections of the config."""
+            values: Values
+        ''',
+    "data": '''\
+        """One number."""
+        import xarray as xr
+        from retrograd.papers.{slug}.params import Values
+
+        def instance(parameters: Values) -> xr.Dataset:
+            """The number."""
+            attributes = {{"long_name": "a number", "units": "1"}}
+            return xr.Dataset({{"x": ((), parameters.value, attributes)}})
+        ''',
+    "figures": '''\
+        """A line."""
+        import matplotlib.pyplot as plt
+
+        def line(products):
+            """The numbers."""
+            figure, axes = plt.subplots()
+            axes.plot([float(p["x"]) for p in products.values()])
+            return figure
+        ''',
+    "claims": '''\
+        """A number."""
+
+        def mean(products):
+            """Their mean."""
+            return {{"mean": sum(float(p["x"]) for p in products.values()) / len(products)}}
+        ''',
+}
+
+
+def paper(slug: str) -> dict[str, Any]:
+    """The config of a paper."""
+    names = [f"p{k}" for k in range(PRODUCTS)]
+    return {
+        "title": slug,
+        "authors": "nobody",
+        "reference": "nowhere",
+        "scales": {"smoke": {"values": {"value": 1.0}}},
+        "products": {name: {"step": "data", "parameters": "values"} for name in names},
+        "figures": {
+            f"fig{k}": {"need": names[5 * k : 5 * k + 5], "caption": "A.", "function": "line"}
+            for k in range(FIGURES)
+        },
+        "claims": {
+            "c1": {
+                "sentence": "It is one.",
+                "need": names,
+                "thresholds": {"mean": {"min": 1, "max": 1}},
+                "function": "mean",
+            }
+        },
+    }
+
+
+def project(folder: Path, papers: int) -> Path:
+    """This project's graph with so many trivial papers instead of its own."""
+    for name in ("workflow", "src", "data"):
+        ignored = shutil.ignore_patterns("__pycache__", "papers", "results")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    (folder / "config" / "papers").mkdir(parents=True)
+    shutil.copy(ROOT / "config" / "config.yaml", folder / "config")
+    for index in range(papers):
+        slug = f"nobody{index:04}_growth"
+        source = folder / "src" / "retrograd" / "papers" / slug
+        source.mkdir(parents=True)
+        for module, text in SOURCES.items():
+            (source / f"{module}.py").write_text(textwrap.dedent(text).format(slug=slug) if "{" in text else textwrap.dedent(text))
+        # JSON is YAML; a person's YAML of this size takes twice as long to read.
+        (folder / "config" / "papers" / f"{slug}.yaml").write_text(json.dumps(paper(slug)))
+    (folder / "src" / "retrograd" / "papers" / "__init__.py").touch()
+    return folder
+
+
+def plain(folder: Path, papers: int) -> Path:
+    folder.mkdir()
+    text = PLAIN.format(papers=papers, figures=FIGURES, products=PRODUCTS)
+    (folder / "Snakefile").write_text(text)
+    return folder
+
+
+def cost(folder: Path, *command: str) -> dict[str, float]:
+    """Seconds and memory of a command; its own and those of the processes it starts."""
+    environment = os.environ | {
+        "PYTHONPATH": str(folder / "src"),
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
+    }
+    code = textwrap.dedent("""
+        import json, resource, subprocess, sys, time
+        started = time.monotonic()
+        run = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+        assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "MB": used.ru_maxrss / 1024,
+            "clock": time.monotonic() - started}))
+    """)
+    run = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
+    )
+    found: dict[str, float] = json.loads(run.stdout)
+    return found
+
+
+FABRICATE = """
+from pathlib import Path
+from retrograd import records
+from retrograd.files import md5
+from retrograd.graph import Graph
+graph = Graph.here(scale="smoke")
+for artifact in graph.needed(graph.target_artifacts()):
+    for path in map(Path, artifact.paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"0")
+    digests = {path: md5(Path(path)) for path in artifact.paths}
+    artifact.record.parent.mkdir(exist_ok=True)
+    artifact.record.write_text(__import__("json").dumps(
+        {"recipe": graph.recipe(*artifact), "md5": digests, "seconds": 1.0, "planned": True}))
+"""
+
+
+def measure(products: int, options: argparse.Namespace) -> dict[str, Any]:
+    papers = products // PRODUCTS
+    found: dict[str, Any] = {"products": products, "jobs": papers * (PRODUCTS + FIGURES + 1)}
+    with tempfile.TemporaryDirectory() as temporary:
+        theirs = plain(Path(temporary, "plain"), papers)
+        ours = project(Path(temporary, "ours"), papers)
+        smoke = ("--config", "scale=smoke")
+        figure = "results/nobody0000_growth/smoke/figures/fig0.svg"
+        first = cost(ours, "snakemake", "-n", *smoke)
+        found["first full dry run"] = first
+        found["one figure's dry run"] = cost(ours, "snakemake", "-n", figure, *smoke)
+        found["one figure's dry run, plain"] = cost(theirs, "snakemake", "-n", "out/0/figures/0")
+        found["full dry run"] = cost(ours, "snakemake", "-n", *smoke)
+        found["full dry run, plain"] = cost(theirs, "snakemake", "-n")
+        if options.run:
+            found["run"] = cost(ours, "snakemake", "--cores", "2", *smoke)
+            found["run, plain"] = cost(theirs, "snakemake", "--cores", "2")
+        else:
+            cost(ours, sys.executable, "-c", FABRICATE)
+            cost(ours, "snakemake", "--touch", "--cores", "1", *smoke)
+            (theirs / "out").mkdir()
+            for index in range(papers):
+                for kind, count in (("products", PRODUCTS), ("figures", FIGURES)):
+                    (theirs / "out" / str(index) / kind).mkdir(parents=True)
+                    for k in range(count):
+                        (theirs / "out" / str(index) / kind / str(k)).touch()
+                (theirs / "out" / str(index) / "claims").touch()
+            cost(theirs, "snakemake", "--touch", "--cores", "1")
+        found["nothing to do"] = cost(ours, "snakemake", "--cores", "1", *smoke)
+        found["nothing to do, plain"] = cost(theirs, "snakemake", "--cores", "1")
+        found["retrograd plan"] = cost(ours, "retrograd", "plan", "--config", "scale=smoke")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--products", type=int, nargs="+", default=[100, 1000, 10000])
+    parser.add_argument("--run", action="store_true", help="really make everything")
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    options = parser.parse_args()
+    for products in options.products:
+        found = measure(products, options)
+        if options.json:
+            print(json.dumps(found), flush=True)
+            continue
+        print(f"{products} products, {found['jobs']} jobs", flush=True)
+        for name, used in found.items():
+            if isinstance(used, Mapping):
+                print(f"  {name:<32} {used['cpu']:8.2f} s CPU {used['clock']:8.2f} s {used['MB']:6.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    main()
