@@ -108,7 +108,11 @@ def paper(slug: str) -> dict[str, Any]:
         "scales": {"smoke": {"values": {"value": 1.0}}},
         "products": {name: {"step": "data", "parameters": "values"} for name in names},
         "figures": {
-            f"fig{k}": {"need": names[5 * k : 5 * k + 5], "caption": "A.", "function": "line"}
+            f"fig{k}": {
+                "need": names[5 * k : 5 * k + 5],
+                "caption": "A.",
+                "function": "line",
+            }
             for k in range(FIGURES)
         },
         "claims": {
@@ -134,7 +138,8 @@ def project(folder: Path, papers: int) -> Path:
         source = folder / "src" / "retrograd" / "papers" / slug
         source.mkdir(parents=True)
         for module, text in SOURCES.items():
-            (source / f"{module}.py").write_text(textwrap.dedent(text).format(slug=slug) if "{" in text else textwrap.dedent(text))
+            filled = textwrap.dedent(text).format(slug=slug)
+            (source / f"{module}.py").write_text(filled)
         # JSON is YAML; a person's YAML of this size takes twice as long to read.
         (folder / "config" / "papers" / f"{slug}.yaml").write_text(json.dumps(paper(slug)))
     (folder / "src" / "retrograd" / "papers" / "__init__.py").touch()
@@ -165,7 +170,11 @@ def cost(folder: Path, *command: str) -> dict[str, float]:
     """)
     run = subprocess.run(
         [sys.executable, "-c", code, *command],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     found: dict[str, float] = json.loads(run.stdout)
     return found
@@ -183,14 +192,14 @@ for artifact in graph.needed(graph.target_artifacts()):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"0")
     digests = {path: md5(Path(path)) for path in artifact.paths}
-    artifact.record.parent.mkdir(exist_ok=True)
-    artifact.record.write_text(__import__("json").dumps(
-        {"recipe": graph.recipe(*artifact), "md5": digests, "seconds": 1.0, "planned": True}))
+    recipe = graph.recipe(*artifact)
+    record = {"recipe": recipe, "md5": digests, "seconds": 1.0, "planned": True}
+    records.write(artifact.record, record)
 """
 
 
 def pin(folder: Path, papers: int) -> None:
-    """Pins of everything, as `retrograd pin` writes them, and the one object in a remote."""
+    """Pins of everything, as `retrograd pin` writes them, and their one object."""
     outs = [f"products/p{k}.nc" for k in range(PRODUCTS)] + ["claims.json"]
     outs += [f"figures/fig{k}.{form}" for k in range(FIGURES) for form in ("png", "svg")]
     digest = hashlib.md5(CONTENT).hexdigest()
@@ -203,7 +212,10 @@ def pin(folder: Path, papers: int) -> None:
         pinned = {"cmd": command, "frozen": True, "outs": [{path: meta} for path in paths]}
         stages[f"{slug}-smoke"] = pinned
         size = {"hash": "md5", "md5": digest, "size": len(CONTENT)}
-        locked[f"{slug}-smoke"] = {"cmd": command, "outs": [{"path": p} | size for p in paths]}
+        locked[f"{slug}-smoke"] = {
+            "cmd": command,
+            "outs": [{"path": p} | size for p in paths],
+        }
     (folder / ".dvc").mkdir()
     settings = "[core]\nanalytics = false\nno_scm = true\nremote = embedded\n"
     settings += "['remote \"embedded\"']\nurl = ../pinned\nverify = true\n"
@@ -217,7 +229,10 @@ def pin(folder: Path, papers: int) -> None:
 
 def measure(products: int, options: argparse.Namespace) -> dict[str, Any]:
     papers = products // PRODUCTS
-    found: dict[str, Any] = {"products": products, "jobs": papers * (PRODUCTS + FIGURES + 1)}
+    found: dict[str, Any] = {
+        "products": products,
+        "jobs": papers * (PRODUCTS + FIGURES + 1),
+    }
     with tempfile.TemporaryDirectory() as temporary:
         theirs = plain(Path(temporary, "plain"), papers)
         ours = project(Path(temporary, "ours"), papers)
@@ -226,7 +241,9 @@ def measure(products: int, options: argparse.Namespace) -> dict[str, Any]:
         first = cost(ours, "snakemake", "-n", *smoke)
         found["first full dry run"] = first
         found["one figure's dry run"] = cost(ours, "snakemake", "-n", figure, *smoke)
-        found["one figure's dry run, plain"] = cost(theirs, "snakemake", "-n", "out/0/figures/0")
+        found["one figure's dry run, plain"] = cost(
+            theirs, "snakemake", "-n", "out/0/figures/0"
+        )
         found["full dry run"] = cost(ours, "snakemake", "-n", *smoke)
         found["full dry run, plain"] = cost(theirs, "snakemake", "-n")
         if options.run:
@@ -271,7 +288,8 @@ def main() -> None:
         print(f"{products} products, {found['jobs']} jobs", flush=True)
         for name, used in found.items():
             if isinstance(used, Mapping):
-                print(f"  {name:<32} {used['cpu']:8.2f} s CPU {used['clock']:8.2f} s {used['MB']:6.0f} MB", flush=True)
+                seconds = f"{used['cpu']:8.2f} s CPU {used['clock']:8.2f} s"
+                print(f"  {name:<32} {seconds} {used['MB']:6.0f} MB", flush=True)
 
 
 if __name__ == "__main__":

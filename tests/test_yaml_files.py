@@ -54,7 +54,8 @@ def test_what_is_not_yaml_is_one_line(tmp_path: Path, text: str, said: str) -> N
 
 
 def test_a_merged_mapping_may_be_overridden_and_merged_again(tmp_path: Path) -> None:
-    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, y: 3}\nd: {<<: [*a, *b]}\n"
+    text = "a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\n"
+    text += "c: {<<: *b, y: 3}\nd: {<<: [*a, *b]}\n"
     (tmp_path / "a.yaml").write_text(text)
     found = yaml_files.read(tmp_path / "a.yaml")
     assert found["b"] == {"x": 2, "y": 1}

@@ -1,7 +1,8 @@
-"""A private Slurm cluster for tests: three nodes of one CPU on this host, one with a GPU.
+"""A private Slurm cluster for tests: three nodes on this host, one of them with a GPU.
 
-Everything lies below one folder, and ends with the tests. The GPU is a count that Slurm
-keeps (a generic resource without a device), so it says nothing of CUDA.
+Everything lies below one folder, and ends with the tests. The GPU is one to Slurm alone (a
+generic resource, its device /dev/null). Its node has a second CPU, so that it is the GPU
+that keeps GPU jobs apart.
 """
 
 import os
@@ -9,7 +10,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +50,8 @@ class Cluster:
         return [job for job in found if not states or job.get("JobState") in states]
 
     def state(self, node: str) -> str:
-        return self.tell("sinfo", "--noheader", "--nodes", node, "--format", "%T").split()[0]
+        said = self.tell("sinfo", "--noheader", "--nodes", node, "--format", "%T")
+        return said.split()[0]
 
     def logs(self) -> str:
         files = sorted((self.folder / "log").iterdir())
@@ -75,7 +77,8 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     # Snakemake's plugin takes SLURM_CONF from the jobs' `srun`; where the configuration is
     # not in its usual place, as here, that would not find it.
     srun = folder / "bin" / "srun"
-    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun")} "$@"\n')
+    own = f"SLURM_CONF={folder}/slurm.conf"
+    srun.write_text(f'#!/bin/sh\n{own} exec {shutil.which("srun")} "$@"\n')
     srun.chmod(0o755)
     (folder / "run").chmod(0o755)  # munged insists
     (folder / "slurm.conf").write_text(_slurm_conf(folder))
@@ -91,9 +94,11 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         start("slurmctld", "-D", "-i")
         for node in NODES:
             start("slurmd", "-D", "-N", node)
-        _wait("the nodes", made, lambda: _answers(made) and all(
-            made.state(node) == "idle" for node in NODES
-        ))
+        _wait(
+            "the nodes",
+            made,
+            lambda: _answers(made) and all(made.state(node) == "idle" for node in NODES),
+        )
         yield made
         for job in made.jobs("RUNNING", "PENDING", "SUSPENDED"):
             made.tell("scancel", job["JobId"])
@@ -101,12 +106,15 @@ def cluster(folder: Path) -> Iterator[Cluster]:
 
 def _answers(made: Cluster) -> bool:
     ping = subprocess.run(
-        ["scontrol", "ping"], env=os.environ | made.environment, capture_output=True, text=True
+        ["scontrol", "ping"],
+        env=os.environ | made.environment,
+        capture_output=True,
+        text=True,
     )
     return "UP" in ping.stdout
 
 
-def _wait(what: str, made: Cluster, there) -> None:  # type: ignore[no-untyped-def]
+def _wait(what: str, made: Cluster, there: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START
     while not there():
         assert time.monotonic() < deadline, f"{what} did not start:\n{made.logs()}"
@@ -115,7 +123,7 @@ def _wait(what: str, made: Cluster, there) -> None:  # type: ignore[no-untyped-d
 
 @contextmanager
 def _running(made: Cluster, *command: str) -> Iterator[None]:
-    name = "-".join(word for word in command if not word.startswith("-"))[:20].replace("/", "_")
+    name = f"{command[0]}-{command[-1].rpartition('/')[2].lstrip('-')}"
     with open(made.folder / "log" / name, "w") as log:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", *command],  # even if the tests are killed
@@ -146,16 +154,16 @@ def _munge_files(folder: Path) -> Iterator[str]:
 
 def _free_ports(count: int) -> list[int]:
     with ExitStack() as held:
-        taken = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in taken]
+        servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+        return [held.enter_context(server).getsockname()[1] for server in servers]
 
 
 def _slurm_conf(folder: Path) -> str:
     controller, *ports = _free_ports(1 + len(NODES))
     host = socket.gethostname()
     nodes = "\n".join(
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={1 + (node == GPU_NODE)} "
-        f"RealMemory=16000{' Gres=gpu:1' * (node == GPU_NODE)} State=UNKNOWN"
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} "
+        f"RealMemory=16000 {'CPUs=2 Gres=gpu:1' if node == GPU_NODE else 'CPUs=1'}"
         for node, port in zip(NODES, ports, strict=True)
     )
     return f"""\
@@ -179,6 +187,7 @@ SlurmdParameters=config_overrides
 SchedulerParameters=sched_interval=2,bf_interval=2
 ReturnToService=2
 KillWait=2
+MinJobAge=3600
 MpiDefault=none
 GresTypes=gpu
 {nodes}
