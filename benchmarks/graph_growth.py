@@ -1,6 +1,6 @@
 """How cost grows with the graph: papers of trivial products, beside plain Snakemake.
 
-    python benchmarks/graph_growth.py [--products 100 1000 10000] [--run] [--slurm]
+    python benchmarks/graph_growth.py [--products 100 1000 10000] [--run]
 
 A paper here has 20 products, 4 figures of 5 products each, and one claim: 25 jobs. Its
 steps make one number, so what is timed is the graph. Papers are multiplied, as a lab adds
@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ import yaml
 from clones import ROOT
 
 PRODUCTS, FIGURES = 20, 4
+LIMIT = 300  # seconds of the clock, for one command
 TOOLS = Path(sys.executable).parent
 PLAIN = """
 N = {papers}
@@ -153,29 +154,33 @@ def plain(folder: Path, papers: int) -> Path:
     return folder
 
 
+_TIMED = """
+import json, resource, subprocess, sys, time
+started = time.monotonic()
+limit = float(sys.argv[1])
+run = subprocess.run(sys.argv[2:], capture_output=True, text=True, timeout=limit)
+assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+seconds = {"cpu": used.ru_utime + used.ru_stime, "clock": time.monotonic() - started}
+print(json.dumps(seconds | {"MB": used.ru_maxrss / 1024}))
+"""
+
+
 def cost(folder: Path, *command: str) -> dict[str, float]:
-    """Seconds and memory of a command; its own and those of the processes it starts."""
+    """CPU and clock seconds, and peak memory, of a command with all that it starts.
+
+    Empty if it takes longer than LIMIT.
+    """
     environment = os.environ | {
         "PYTHONPATH": str(folder / "src"),
         "PATH": f"{TOOLS}{os.pathsep}{os.environ['PATH']}",
     }
-    code = textwrap.dedent("""
-        import json, resource, subprocess, sys, time
-        started = time.monotonic()
-        run = subprocess.run(sys.argv[1:], capture_output=True, text=True)
-        assert run.returncode == 0, run.stdout[-2000:] + run.stderr[-4000:]
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        print(json.dumps({"cpu": used.ru_utime + used.ru_stime, "MB": used.ru_maxrss / 1024,
-            "clock": time.monotonic() - started}))
-    """)
-    run = subprocess.run(
-        [sys.executable, "-c", code, *command],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    timed = [sys.executable, "-c", _TIMED, str(LIMIT), *command]
+    run = subprocess.run(timed, cwd=folder, env=environment, capture_output=True, text=True)
+    if "TimeoutExpired" in run.stderr:
+        return {}
+    if run.returncode:
+        sys.exit(run.stderr)
     found: dict[str, float] = json.loads(run.stdout)
     return found
 
@@ -227,51 +232,49 @@ def pin(folder: Path, papers: int) -> None:
     stored.write_bytes(CONTENT)
 
 
-def measure(products: int, options: argparse.Namespace) -> dict[str, Any]:
-    papers = products // PRODUCTS
-    found: dict[str, Any] = {
-        "products": products,
-        "jobs": papers * (PRODUCTS + FIGURES + 1),
-    }
+def measure(papers: int, run: bool) -> Iterator[tuple[str, dict[str, float]]]:
+    """What is timed, and what it cost, one by one."""
+    figure = "results/nobody0000_growth/smoke/figures/fig0.svg"
+    smoke, pinned = ("--config", "scale=smoke"), ("--profile", "workflow/profiles/pinned")
     with tempfile.TemporaryDirectory() as temporary:
         theirs = plain(Path(temporary, "plain"), papers)
         ours = project(Path(temporary, "ours"), papers)
-        smoke = ("--config", "scale=smoke")
-        figure = "results/nobody0000_growth/smoke/figures/fig0.svg"
-        first = cost(ours, "snakemake", "-n", *smoke)
-        found["first full dry run"] = first
-        found["one figure's dry run"] = cost(ours, "snakemake", "-n", figure, *smoke)
-        found["one figure's dry run, plain"] = cost(
-            theirs, "snakemake", "-n", "out/0/figures/0"
+        yield "full dry run, the first", cost(ours, "snakemake", "-n", *smoke)
+        yield "full dry run", cost(ours, "snakemake", "-n", *smoke)
+        yield "full dry run, plain", cost(theirs, "snakemake", "-n")
+        yield "one figure's dry run", cost(ours, "snakemake", "-n", figure, *smoke)
+        yield (
+            "one figure's dry run, plain",
+            cost(theirs, "snakemake", "-n", "out/0/figures/0"),
         )
-        found["full dry run"] = cost(ours, "snakemake", "-n", *smoke)
-        found["full dry run, plain"] = cost(theirs, "snakemake", "-n")
-        if options.run:
-            found["run"] = cost(ours, "snakemake", "--cores", "2", *smoke)
-            found["run, plain"] = cost(theirs, "snakemake", "--cores", "2")
+        if run:
+            yield "run", cost(ours, "snakemake", "--cores", "2", *smoke)
+            yield "run, plain", cost(theirs, "snakemake", "--cores", "2")
         else:
-            cost(ours, sys.executable, "-c", FABRICATE)
-            cost(ours, "snakemake", "--touch", "--cores", "1", *smoke)
-            (theirs / "out").mkdir()
-            for index in range(papers):
-                for kind, count in (("products", PRODUCTS), ("figures", FIGURES)):
-                    (theirs / "out" / str(index) / kind).mkdir(parents=True)
-                    for k in range(count):
-                        (theirs / "out" / str(index) / kind / str(k)).touch()
-                (theirs / "out" / str(index) / "claims").touch()
-            cost(theirs, "snakemake", "--touch", "--cores", "1")
-        found["nothing to do"] = cost(ours, "snakemake", "--cores", "1", *smoke)
-        found["nothing to do, plain"] = cost(theirs, "snakemake", "--cores", "1")
-        pin(ours, papers)
-        pinned = ("--profile", "workflow/profiles/pinned")
-        found["one figure's dry run, pinned"] = cost(
-            ours, "snakemake", "-n", *pinned, figure, *smoke
-        )
-        (ours / figure).unlink()
-        found["dvc pull of one figure"] = cost(ours, "dvc", "pull", figure)
-        found["dvc status"] = cost(ours, "dvc", "status")
-        found["retrograd plan"] = cost(ours, "retrograd", "plan", "--config", "scale=smoke")
-    return found
+            pretend(ours, theirs, papers)
+        yield "nothing to do", cost(ours, "snakemake", "--cores", "1", *smoke)
+        yield "nothing to do, plain", cost(theirs, "snakemake", "--cores", "1")
+        yield "retrograd plan", cost(ours, "retrograd", "plan", *smoke)
+        if not run:
+            pin(ours, papers)
+            dry = cost(ours, "snakemake", "-n", *pinned, figure, *smoke)
+            yield "one figure's dry run, pinned", dry
+            yield "dvc status", cost(ours, "dvc", "status")
+            (ours / figure).unlink()
+            yield "dvc pull of one figure", cost(ours, "dvc", "pull", figure)
+
+
+def pretend(ours: Path, theirs: Path, papers: int) -> None:
+    """Have all outputs there, and Snakemake believe that it made them."""
+    cost(ours, sys.executable, "-c", FABRICATE)
+    cost(ours, "snakemake", "--touch", "--cores", "1", "--config", "scale=smoke")
+    for paper in (theirs / "out" / str(index) for index in range(papers)):
+        for kind, count in (("products", PRODUCTS), ("figures", FIGURES)):
+            (paper / kind).mkdir(parents=True)
+            for k in range(count):
+                (paper / kind / str(k)).touch()
+        (paper / "claims").touch()
+    cost(theirs, "snakemake", "--touch", "--cores", "1")
 
 
 def main() -> None:
@@ -281,15 +284,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, not a table")
     options = parser.parse_args()
     for products in options.products:
-        found = measure(products, options)
-        if options.json:
-            print(json.dumps(found), flush=True)
-            continue
-        print(f"{products} products, {found['jobs']} jobs", flush=True)
-        for name, used in found.items():
-            if isinstance(used, Mapping):
+        papers = products // PRODUCTS
+        jobs = papers * (PRODUCTS + FIGURES + 1)
+        if not options.json:
+            print(f"{products} products, {jobs} jobs", flush=True)
+        for name, used in measure(papers, options.run):
+            if options.json:
+                entry = {"products": products, "jobs": jobs, "timed": name}
+                print(json.dumps(entry | used), flush=True)
+            elif used:
                 seconds = f"{used['cpu']:8.2f} s CPU {used['clock']:8.2f} s"
-                print(f"  {name:<32} {seconds} {used['MB']:6.0f} MB", flush=True)
+                print(f"  {name:<30}{seconds} {used['MB']:6.0f} MB", flush=True)
+            else:
+                print(f"  {name:<30}more than {LIMIT} s", flush=True)
 
 
 if __name__ == "__main__":
