@@ -1,12 +1,14 @@
 """Recipes: what counts as a change, and for whom."""
 
+import ast
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from retrograd import recipes
+from retrograd import code, recipes
 from retrograd.errors import RetrogradError
 
 BEFORE = '''"""Docstring."""
@@ -35,8 +37,8 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def of(module: str, parameters: object = None, **upstream: str) -> str:
-    recipes._parsed.cache_clear()
-    recipes._code_digest.cache_clear()
+    recipes._code.cache_clear()
+    recipes._imports.cache_clear()
     return recipes.recipe([f"retrograd.{module}"], parameters, upstream)
 
 
@@ -113,3 +115,58 @@ def test_functions_are_found_without_importing(package: Path) -> None:
     (package / "d.py").write_text("raise SystemExit\ndef fig1(): ...\ndef _own(): ...\n")
     of("b")
     assert recipes.functions("retrograd.d") == {"fig1"}
+
+
+@pytest.fixture
+def kept(package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of what is known of sources, in a project that has run before."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    return tmp_path / code.KEPT
+
+
+def test_a_source_is_parsed_once_for_all_runs(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = of("a")
+    assert len(list(kept.iterdir())) == 3
+    monkeypatch.setattr(ast, "parse", None)
+    assert of("a") == before
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\n", b"0\n{}"])
+def test_what_is_kept_of_a_source_may_be_damaged(kept: Path, content: bytes) -> None:
+    before = of("a")
+    whole = {path: path.read_bytes() for path in kept.iterdir()}
+    for path in whole:
+        path.write_bytes(content)
+    assert of("a") == before
+    assert {path: path.read_bytes() for path in kept.iterdir()} == whole
+
+
+def test_one_flipped_bit_of_what_is_kept_is_seen(kept: Path) -> None:
+    before = of("a")
+    for path in kept.iterdir():
+        text = path.read_text()
+        at = text.index('"digest": "') + 11
+        path.write_text(text[:at] + ("1" if text[at] == "0" else "0") + text[at + 1 :])
+    assert of("a") == before
+
+
+def test_where_nothing_can_be_kept_recipes_are_the_same(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = of("a")
+    assert not code.KEPT.parent.exists()
+    code.KEPT.parent.mkdir()
+    code.KEPT.write_text("a file in the way of the folder")
+    assert of("a") == before
+
+
+def test_many_may_keep_what_they_found_at_once(kept: Path, package: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(code.read, [package / "b.py"] * 64))
+    assert all(entry["digest"] == found[0]["digest"] for entry in found)
+    (entry,) = kept.iterdir()
+    assert code._recall(entry) is not None

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, Self, TypeVar, get_args
 
 from pydantic import Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError
 
-from retrograd import data_table, recipes
+from retrograd import data_table, recipes, yaml_files
 from retrograd.arithmetic import Device
 from retrograd.errors import RetrogradError, UsageError, check_known, nearest
 from retrograd.parameters import MasterSeed, Model, Parameters
@@ -159,7 +157,7 @@ def read_config(overrides: Mapping[str, Any]) -> dict[str, Any]:
     """
     if not CONFIG.exists():
         raise UsageError(f"there is no {CONFIG} here: run this in the project's folder")
-    return (_read_yaml(CONFIG) or {}) | dict(overrides)
+    return (yaml_files.read(CONFIG) or {}) | dict(overrides)
 
 
 def load_config(data: Mapping[str, Any], file: str = str(CONFIG)) -> Config:
@@ -179,7 +177,7 @@ def available_papers() -> list[str]:
 def load_paper(slug: str, seed: int) -> Paper[Any]:
     """Read and check the config of a paper; `seed` goes to sections that set none."""
     file = PAPERS / f"{slug}.yaml"
-    data = _read_yaml(file)
+    data = yaml_files.read(file)
     experiment = experiment_model(slug)
     for section, parameters in _sections(data):
         field = experiment.model_fields.get(section)
@@ -219,17 +217,6 @@ def _sections(data: Any) -> Iterator[tuple[str, Any]]:
     for at_scale in (scales or {}).values() if isinstance(scales, dict) else ():
         if isinstance(at_scale, dict):
             yield from at_scale.items()
-
-
-def _read_yaml(file: Path) -> Any:
-    # YAML 1.2: 1e-9 is a number, and a key given twice is an error.
-    try:
-        return YAML(typ="safe", pure=True).load(file)
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise RetrogradError(f"{file}:{line}: not valid YAML: {error.problem}") from error
-    except OSError as error:
-        raise RetrogradError(f"{file}: cannot read it: {error.strerror}") from error
 
 
 M = TypeVar("M", bound=Model)

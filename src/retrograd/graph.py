@@ -3,8 +3,9 @@
 Imported when the Snakefile is parsed, on a cluster by every job: nothing heavy in here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from math import ceil
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -31,6 +32,36 @@ _WRITERS = {
     "claims": ("retrograd.claims", "retrograd.comparison"),
 }
 
+# Least time limit of a job; and that of one at the published scale without an estimate.
+_SHORT, _LONG = 10, 360  # minutes
+
+
+class _Papers(Mapping[str, Paper[Any]]):
+    """The papers by slug; each config is read and checked when it is first needed.
+
+    One figure, or one job on a cluster, needs one of them.
+    """
+
+    def __init__(self, slugs: Iterable[str], seed: int) -> None:
+        self._slugs, self._seed = list(slugs), seed
+        self._loaded: dict[str, Paper[Any]] = {}
+
+    def __getitem__(self, slug: str) -> Paper[Any]:
+        if slug not in self._slugs:
+            raise KeyError(slug)
+        if slug not in self._loaded:
+            self._loaded[slug] = load_paper(slug, self._seed)
+        return self._loaded[slug]
+
+    def __contains__(self, slug: object) -> bool:
+        return slug in self._slugs
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._slugs)
+
+    def __len__(self) -> int:
+        return len(self._slugs)
+
 
 class Graph:
     """The checked configs, and everything the rules need to know of them."""
@@ -39,17 +70,18 @@ class Graph:
         self.config = config
         self.papers = papers
         self._recipes: dict[Artifact, str] = {}
+        self._data_sets: dict[str, bool] = {}
 
     @classmethod
     def load(cls, data: Mapping[str, Any], source: str = str(CONFIG)) -> "Graph":
-        """Check the contents of config.yaml (with overrides) and the papers' configs.
+        """Check the contents of config.yaml (with overrides); papers when they are needed.
 
         Raises:
             RetrogradError: naming file, key, what was found and what is allowed.
         """
         config = load_config(data, source)
         slugs = available_papers() if config.papers == "all" else config.papers
-        return cls(config, {slug: load_paper(slug, config.seed) for slug in slugs})
+        return cls(config, _Papers(slugs, config.seed))
 
     @classmethod
     def here(cls, **overrides: Any) -> "Graph":
@@ -190,19 +222,17 @@ class Graph:
     def _missing(self, data_sets: Sequence[str]) -> str:
         if data_sets and self.config.data == "embedded":
             return f"on real data ({', '.join(data_sets)}): set data: real"
-        missing = [name for name in data_sets if name in self._not_at_hand]
+        missing = [name for name in data_sets if not self._at_hand(name)]
         if not missing:
             return ""
         return f"{', '.join(missing)} not at hand: retrograd download {' '.join(missing)}"
 
-    @cached_property
-    def _not_at_hand(self) -> set[str]:
-        """Data sets that products read and that cannot be had now; pins need none."""
-        if self.config.mode == "pinned":
-            return set()
-        products = [p for paper in self.papers.values() for p in paper.products.values()]
-        named = {name for product in products for name in product.data_sets}
-        return {name for name in named if not data_table.at_hand(name)}
+    def _at_hand(self, data_set: str) -> bool:
+        """Whether a data set can be read now; looked up once. Pins need none."""
+        if data_set not in self._data_sets:
+            pinned = self.config.mode == "pinned"
+            self._data_sets[data_set] = pinned or data_table.at_hand(data_set)
+        return self._data_sets[data_set]
 
     # ---- one file: what it is read from, what it is made with, what makes it stale ----
 
@@ -324,6 +354,13 @@ class Graph:
         """GPUs that a job asks for: one if it trains and may use it."""
         trains = self.papers[paper].products[product].step == "train"
         return int(trains and wants_cuda(self.config.device, scale))
+
+    def minutes(self, paper: str, scale: Any, product: str, attempt: int) -> int:
+        """Time limit of a job on a cluster: generous, and doubled with every attempt."""
+        estimates = self.papers[paper].seconds.get(scale, {})
+        long = scale == "published" and product not in estimates
+        limit = _LONG if long else max(_SHORT, ceil(5 * estimates.get(product, 0) / 60))
+        return limit * 2 ** (attempt - 1)
 
 
 def _is_result(argument: str) -> bool:

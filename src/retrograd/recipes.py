@@ -5,14 +5,14 @@ does: comments, docstrings and layout are left out, and a module counts for exac
 steps that import it, directly or through other modules of the package.
 """
 
-import ast
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from retrograd import code
+from retrograd.code import Code, sha256
 from retrograd.errors import RetrogradError
 
 PACKAGE = "retrograd"
@@ -29,38 +29,33 @@ def module_path(module: str) -> Path | None:
 
 
 @cache
-def _parsed(module: str) -> ast.Module:
+def _code(module: str) -> Code:
     path = module_path(module)
     if path is None:
         raise RetrogradError(f"there is no module {module} under {SOURCE}")
     try:
-        return ast.parse(path.read_text(encoding="utf-8"))
+        return code.read(path)
     except SyntaxError as error:
         raise RetrogradError(f"{path}:{error.lineno}: {error.msg}") from error
 
 
 def functions(module: str) -> set[str]:
     """Names of the public functions that a module defines, without importing it."""
-    names = {n.name for n in _parsed(module).body if isinstance(n, ast.FunctionDef)}
-    return {name for name in names if not name.startswith("_")}
+    return set(_code(module)["functions"])
 
 
-def _imports(module: str) -> set[str]:
+@cache
+def _imports(module: str) -> frozenset[str]:
     """Modules of this package that a module imports anywhere in its text."""
+    for line in _code(module)["relative"]:
+        raise RetrogradError(
+            f"{module_path(module)}:{line}: import {PACKAGE} modules by their full name; "
+            "recipes follow no relative imports"
+        )
     found: set[str] = set()
-    for node in ast.walk(_parsed(module)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            if node.level:
-                raise RetrogradError(
-                    f"{module_path(module)}:{node.lineno}: import {PACKAGE} modules by "
-                    "their full name; recipes follow no relative imports"
-                )
-            base = node.module or ""
-            members = {f"{base}.{alias.name}" for alias in node.names}
-            found |= {m for m in members if _ours(m) and module_path(m)} or {base}
-    return {name for name in found if _ours(name)}
+    for base, members in _code(module)["imports"]:
+        found |= {m for m in members if _ours(m) and module_path(m)} or {base}
+    return frozenset(filter(_ours, found))
 
 
 def _ours(module: str) -> bool:
@@ -79,30 +74,6 @@ def imported(roots: Iterable[str]) -> set[str]:
     return seen
 
 
-@cache
-def _code_digest(module: str) -> str:
-    tree = ast.parse(ast.unparse(_parsed(module)))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            # A bare string is a docstring (of a module, function, class or attribute).
-            kept = [n for n in body if not _is_bare_string(n)]
-            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
-    return _sha256(ast.unparse(tree))
-
-
-def _is_bare_string(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def recipe(modules: Iterable[str], parameters: Any, upstream: Mapping[str, str]) -> str:
     """Digest of the code of `modules` (and what they import), parameters and upstream.
 
@@ -112,8 +83,8 @@ def recipe(modules: Iterable[str], parameters: Any, upstream: Mapping[str, str])
         upstream: recipe of each file that is read, by its name.
     """
     decides = {
-        "code": {module: _code_digest(module) for module in imported(modules)},
+        "code": {module: _code(module)["digest"] for module in imported(modules)},
         "parameters": parameters,
         "upstream": dict(upstream),
     }
-    return _sha256(json.dumps(decides, sort_keys=True, ensure_ascii=False))
+    return sha256(json.dumps(decides, sort_keys=True, ensure_ascii=False))

@@ -31,6 +31,8 @@ def outdated(graph: Graph, targets: Iterable[Artifact]) -> list[Artifact]:
 
 def _is_outdated(graph: Graph, artifact: Artifact) -> bool:
     there = [path for path in artifact.paths if Path(path).exists()]
+    if not there:
+        return False
     if artifact.kind == "product" and graph.config.mode == "pinned":
         return any(md5(Path(path)) != graph.pins[path].md5 for path in there)
     record = records.read(artifact.record)
@@ -49,7 +51,7 @@ def known_recipe(graph: Graph, artifact: Artifact, path: str) -> str | None:
     return pin.recipe if pin and digest == pin.md5 else None
 
 
-def mark(graph: Graph, outdated: Collection[Artifact]) -> None:
+def mark(needed: Iterable[Artifact], outdated: Collection[Artifact]) -> None:
     """Make dates say what Snakemake should think, since it cannot be told to ignore them.
 
     Results that were not made here get one old date: the dates of files that were pulled
@@ -61,12 +63,10 @@ def mark(graph: Graph, outdated: Collection[Artifact]) -> None:
     if outdated:
         # Snakemake disregards a newer input whose content is what it was.
         write_text(Path(MARKER), "\n".join([str(time.time_ns()), *map(str, outdated)]))
-    for slug, paper in graph.papers.items():
-        for scale in paper.scales:
-            for artifact in graph.artifacts(slug, scale):
-                if artifact in outdated or not artifact.record.exists():
-                    for path in filter(os.path.exists, artifact.paths):
-                        os.utime(path, (PULLED, PULLED))
+    for artifact in needed:
+        if artifact in outdated or not artifact.record.exists():
+            for path in filter(os.path.exists, artifact.paths):
+                os.utime(path, (PULLED, PULLED))
 
 
 def set_aside(graph: Graph, targets: Iterable[Artifact]) -> list[Path]:

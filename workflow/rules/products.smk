@@ -15,6 +15,7 @@ rule product:
     threads: 1
     resources:
         gpu=lambda w: graph.gpus(w.paper, w.scale, w.product),
+        runtime=lambda w, attempt: graph.minutes(w.paper, w.scale, w.product, attempt),
     params:
         recipe=lambda w: graph.recipe("product", w.paper, w.scale, w.product),
         seed=graph.config.seed,
