@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from retrograd.errors import RetrogradError
 from retrograd.papers.singh2024_induction_heads.params import (
     EVALUATION_SETS,
     EvaluationSet,
@@ -36,7 +37,7 @@ VECTORS = ("a", "b", "c")
 
 
 def class_vectors(params: Training, K: int) -> NDArray[np.float32]:
-    """Exemplars, (K + novel, D): K training classes, then those never trained.
+    """Exemplars, (novel + K, D): first the classes that are never trained, then K that are.
 
     Gaussian: √ρ m + √(1 − ρ) z_c, m and z_c ~ N(0, 1) drawn once per master seed, for all
     runs; the first classes are the same whatever K. Omniglot: the first drawing of each
@@ -45,12 +46,11 @@ def class_vectors(params: Training, K: int) -> NDArray[np.float32]:
     if params.data == "omniglot":
         return _characters(params, K)
     common = stream(params.seed, 0, "common mean").standard_normal(params.D)
-    trained, novel = (
+    own = [
         stream(params.seed, 0, what).standard_normal((count, params.D))
-        for what, count in (("training classes", K), ("novel classes", params.novel))
-    )
-    own = np.concatenate([trained, novel])
-    x = np.sqrt(params.rho) * common + np.sqrt(1 - params.rho) * own
+        for what, count in (("novel classes", params.novel), ("training classes", K))
+    ]
+    x = np.sqrt(params.rho) * common + np.sqrt(1 - params.rho) * np.concatenate(own)
     return x.astype(np.float32)
 
 
@@ -58,8 +58,17 @@ def _characters(params: Training, K: int) -> NDArray[np.float32]:
     from retrograd import character_embeddings
 
     found = character_embeddings.omniglot(params.D, params.rho).features[:, 0]
+    if params.novel + K > len(found):
+        raise RetrogradError(
+            f"Omniglot's small sets have {len(found)} characters, not {params.novel} + {K}"
+        )
     order = stream(params.seed, 0, "characters").permutation(len(found))
-    return found[order[: K + params.novel]]
+    return found[order[: params.novel + K]]
+
+
+def trained_classes(params: Training, K: int) -> range:
+    """Rows of the table of exemplars that are trained."""
+    return range(params.novel, params.novel + K)
 
 
 def label_pairs(seed: int, L: int) -> tuple[Indices, Indices]:
@@ -134,7 +143,7 @@ def evaluation(params: Training, K: int, L: int) -> dict[EvaluationSet, Sequence
     never trained.
     """
     trained, held_out = label_pairs(params.seed, L)
-    known, novel = range(K), range(K, K + params.novel)
+    known, novel = trained_classes(params, K), range(params.novel)
     parts = {
         "train": (known, trained),
         "relabel": (known, held_out),
@@ -182,10 +191,13 @@ def toy_product(params: Toy, found: dict[str, Array], half: Array) -> xr.Dataset
         half: iterations until the loss is below half of that of a zero tensor, (condition,
             seed); a run that never gets there has 10 times the iterations.
     """
-    run, texts = ("condition", "seed"), {
-        "progress_cosine": "1 − cos² of a vector and its true value, nothing held",
-        "progress_loss": "loss with the other two vectors true, best sign, nothing held",
-    }
+    run, texts = (
+        ("condition", "seed"),
+        {
+            "progress_cosine": "1 − cos² of a vector and its true value, nothing held",
+            "progress_loss": "loss with the other two vectors true, nothing held",
+        },
+    )
     variables: dict[str, Any] = {
         "loss": variable((*run, "iteration"), found["loss"].astype(np.float32), "loss"),
         "half": variable(run, half, "iterations to half the loss of a zero tensor"),

@@ -95,7 +95,13 @@ class Batch(Model):
     every: Size
     """steps between two records"""
     stop: Positive | None = None
-    """a run stops when its loss on new training sequences is below this"""
+    """a run stops at the first record whose loss on the evaluation set is below this"""
+
+    @model_validator(mode="after")
+    def _records_fit(self) -> Self:
+        if self.steps % self.every:
+            raise ValueError("steps: must be a multiple of every")
+        return self
 
 
 class Training(SampledParameters):
@@ -129,8 +135,8 @@ class Training(SampledParameters):
     measure: list[Literal["match", "prev"]] = []
     """progress measures of the condition `none`: clamps that are on at evaluation only"""
     other_sets_every: Size | None = None
-    """records between two of the evaluation sets other than `train`, and of attention; the
-    networks at the end are then taken apart as well"""
+    """of whole networks: records between two of the evaluation sets other than `train`. The
+    heads' attention is then recorded, and the networks are taken apart at the end"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -1,0 +1,315 @@
+"""The simulations: networks with clamps, and the toy's gradient descent.
+
+Runs of one wiring and number of labels are one batched program; a run that is done leaves
+it, and the others go on.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from retrograd import progress
+from retrograd.clamps import Clamping
+from retrograd.papers.singh2024_induction_heads import data
+from retrograd.papers.singh2024_induction_heads.circuits import ablated, clamping
+from retrograd.papers.singh2024_induction_heads.data import TOY_CONDITIONS
+from retrograd.papers.singh2024_induction_heads.params import (
+    EVALUATION_SETS,
+    Batch,
+    Toy,
+    Training,
+    condition,
+)
+from retrograd.papers.singh2024_induction_heads.training import (
+    Found,
+    Member,
+    Networks,
+    induction_strength,
+    previous_strength,
+)
+from retrograd.products import variable
+
+Array = NDArray[np.float64]
+Nothing = Mapping[str, xr.Dataset]
+Records = dict[str, list[Any]]
+OTHER_SETS = [name for name in EVALUATION_SETS if name != "train"]
+TEXTS = {
+    "loss": "cross-entropy on new sequences of trained classes and label pairs",
+    "batch_loss": "the same on the batch before the record; at the start as `loss`",
+    "pm_match": "loss with the pattern of `match` at evaluation only",
+    "pm_prev": "loss with the pattern of `prev` at evaluation only",
+    "induction_strength": "layer 1: attention to the right label minus to the other",
+    "previous_strength": "layer 0: attention of labels to the exemplar before them",
+    "accuracy": "share of right answers on these sequences",
+}
+
+
+# ---- networks ----------------------------------------------------------------------------
+
+
+def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset:
+    """Train every condition from every seed, and record it.
+
+    Returns:
+        sequences, loss, batch_loss (condition, seed, record); pm_match and pm_prev
+        (seed, record) of `none` where asked for. Of whole networks also accuracy and the
+        heads' induction_strength and previous_strength (condition, seed, record, head),
+        the other sets' loss (`other_loss`) and accuracy, and the networks at the end taken
+        apart. A run that stopped early repeats its last record.
+
+    Raises:
+        RetrogradError: a run diverged.
+    """
+    runs: dict[tuple[str, int], Records] = {}
+    for batch in params.batches:
+        for members in _groups(params, batch):
+            runs |= _follow(params, batch, Networks(params, members, device))
+    return _product(params, runs)
+
+
+def _groups(params: Training, batch: Batch) -> Iterator[list[Member]]:
+    """Members that can be one program: of one wiring, with as many labels."""
+    groups: dict[Any, list[Member]] = {}
+    for each in map(condition, batch.conditions):
+        wiring = clamping(each, params.H, params.previous_head)
+        kind = (wiring.bypass_first_layer, wiring.copy_head is None, each.L or params.L)
+        members = groups.setdefault(kind, [])
+        members += [Member(each, seed) for seed in range(params.seeds)]
+    yield from groups.values()
+
+
+def _follow(
+    params: Training, batch: Batch, networks: Networks
+) -> dict[tuple[str, int], Records]:
+    """Train a group to its end; what was recorded, per condition and seed."""
+    runs: dict[tuple[str, int], Records] = {}
+    first = networks.members[0].condition.name
+    with progress.bar(batch.steps, f"{first}, ...") as bar:
+        last: Array | None = None
+        while True:
+            found = networks.evaluate("train")
+            _record(params, networks, found, found.loss if last is None else last, runs)
+            if networks.step == batch.steps:
+                break
+            going = np.flatnonzero(found.loss >= (batch.stop or 0)).tolist()
+            if not going:
+                break
+            if len(going) < len(networks.members):
+                networks.keep(going)
+            last = networks.advance(batch.every)
+            bar.update(batch.every)
+    if params.other_sets_every:
+        _take_apart(networks, runs)
+    return runs
+
+
+def _record(
+    params: Training,
+    networks: Networks,
+    found: Found,
+    batch_loss: Array,
+    runs: dict[tuple[str, int], Records],
+) -> None:
+    """Append what the networks are now to the records of their runs."""
+    members = networks.members
+    values: dict[str, Any] = {"loss": found.loss, "batch_loss": batch_loss}
+    if params.other_sets_every:
+        values["accuracy"] = found.accuracy
+        values["induction_strength"] = induction_strength(found)
+        values["previous_strength"] = previous_strength(found)
+        earlier = runs.get((members[0].condition.name, members[0].seed), {})
+        if len(earlier.get("loss", [])) % params.other_sets_every == 0:
+            others = [networks.evaluate(name) for name in OTHER_SETS]
+            values["other_loss"] = np.stack([o.loss for o in others], 1)
+            values["other_accuracy"] = np.stack([o.accuracy for o in others], 1)
+            values["other_sequences"] = _seen(params, networks)
+    values["sequences"] = _seen(params, networks)
+    for i, member in enumerate(members):
+        records = runs.setdefault((member.condition.name, member.seed), {})
+        for name, of_all in values.items():
+            records.setdefault(name, []).append(of_all[i])
+    unclamped = [i for i, m in enumerate(members) if m.condition.name == "none"]
+    for name in params.measure if unclamped else []:
+        clamps = clamping(condition(name), params.H, params.previous_head)
+        measured = networks.evaluate("train", unclamped, [clamps] * len(unclamped))
+        for i, loss in zip(unclamped, measured.loss, strict=True):
+            records = runs["none", members[i].seed]
+            records.setdefault(f"pm_{name}", []).append(loss)
+
+
+def _seen(params: Training, networks: Networks) -> NDArray[np.int64]:
+    return np.full(len(networks.members), networks.step * params.batch)
+
+
+def _take_apart(networks: Networks, runs: dict[tuple[str, int], Records]) -> None:
+    """Of networks at the end: every head of layer 1 alone, without it, and added in order
+    of strength; and without what layer 0 wrote to the answer."""
+    heads = range(networks.architecture.heads)
+    strength = induction_strength(networks.evaluate("train"))
+    without_layer = networks.without_first_layer()
+    for i, member in enumerate(networks.members):
+        order = np.argsort(-strength[i]).tolist()
+        kept = {
+            "only": [[h] for h in heads],
+            "remove": [[g for g in heads if g != h] for h in heads],
+            "cumulative": [order[: n + 1] for n in heads],
+        }
+        records = runs[member.condition.name, member.seed]
+        for name, subsets in kept.items():
+            clampings = [_keeping(subset, len(heads)) for subset in subsets]
+            found = networks.evaluate("train", [i] * len(heads), clampings)
+            cumulative = name == "cumulative"
+            records[f"{name}_{'loss' if cumulative else 'accuracy'}"] = list(
+                found.loss if cumulative else found.accuracy
+            )
+        records["without_layer"] = [without_layer[i]]
+
+
+def _keeping(kept: Sequence[int], heads: int) -> Clamping:
+    """Only these heads of layer 1."""
+    others = [h for h in range(heads) if h not in kept]
+    return Clamping(clamps=[ablated(others)] if others else [])
+
+
+# ---- the product -------------------------------------------------------------------------
+
+
+def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Dataset:
+    """All runs side by side, each padded with its last record."""
+
+    def stacked(name: str, conditions: Sequence[str] = params.names) -> Array:
+        """(condition, seed, record, ...)"""
+        of_run = [[runs[c, s][name] for s in range(params.seeds)] for c in conditions]
+        longest = max(len(records) for seeds in of_run for records in seeds)
+        return np.array(
+            [
+                [r + [r[-1]] * (longest - len(r)) for r in map(list, seeds)]
+                for seeds in of_run
+            ]
+        )
+
+    def float32(name: str, dims: tuple[str, ...], text: str, units: str = "1") -> Any:
+        return variable(dims, stacked(name).astype(np.float32), text, units)
+
+    run = ("condition", "seed")
+    record = (*run, "record")
+    seen = stacked("sequences")
+    variables = {
+        "sequences": variable(record, seen, "sequences seen", "sequences"),
+        "loss": float32("loss", record, TEXTS["loss"], "nats"),
+        "batch_loss": float32("batch_loss", record, TEXTS["batch_loss"], "nats"),
+    }
+    coordinates = {
+        "condition": variable("condition", np.array(params.names), "what is clamped"),
+        "seed": variable("seed", np.arange(params.seeds), "run"),
+        "record": variable("record", np.arange(seen.shape[2]), "record"),
+    }
+    for measure in params.measure:
+        values = stacked(f"pm_{measure}", ["none"])[0].astype(np.float32)
+        padded = np.pad(values, ((0, 0), (0, seen.shape[2] - values.shape[1])), "edge")
+        text = TEXTS[f"pm_{measure}"]
+        variables[f"pm_{measure}"] = variable(("seed", "record"), padded, text, "nats")
+    if params.other_sets_every:
+        for name in ("induction_strength", "previous_strength"):
+            variables[name] = float32(name, (*record, "head"), TEXTS[name])
+        variables["accuracy"] = float32("accuracy", record, TEXTS["accuracy"])
+        other = (*run, "other_record")
+        found = stacked("other_sequences")
+        variables["other_sequences"] = variable(
+            other, found, "sequences seen at these records", "sequences"
+        )
+        dims = (*other, "evaluation_set")
+        text = "loss on other sets"
+        variables["other_loss"] = float32("other_loss", dims, text, "nats")
+        text = "accuracy on other sets"
+        variables["other_accuracy"] = float32("other_accuracy", dims, text)
+        for name, (axis, text) in _APART.items():
+            variables[name] = float32(name, (*run, axis), text)
+        values = stacked("without_layer")[..., 0]
+        text = "accuracy at the end without what layer 0 wrote to the answer"
+        variables["without_layer"] = variable(run, values, text)
+        heads = np.arange(params.H)
+        coordinates |= {
+            "head": variable("head", heads, "head"),
+            "heads_kept": variable("heads_kept", heads + 1, "strongest heads kept"),
+            "other_record": variable(
+                "other_record", np.arange(found.shape[2]), "record of other sets"
+            ),
+            "evaluation_set": variable(
+                "evaluation_set", np.array(OTHER_SETS), "evaluation set"
+            ),
+        }
+    return xr.Dataset(variables, coordinates)
+
+
+_APART = {
+    "only_accuracy": ("head", "accuracy at the end with one head of layer 1"),
+    "remove_accuracy": ("head", "accuracy at the end without one head of layer 1"),
+    "cumulative_loss": ("heads_kept", "loss at the end with the strongest heads only"),
+}
+
+
+# ---- the toy -----------------------------------------------------------------------------
+
+
+def toy(params: Toy, inputs: Nothing, device: torch.device) -> xr.Dataset:
+    """Full-batch gradient descent on the toy, in float64.
+
+    Returns:
+        As `data.toy_product` says.
+    """
+    true, initial = data.toy_vectors(params)
+    recorded = set(data.toy_iterations(params).tolist())
+    found: dict[str, list[Array]] = {"loss": [], "progress_cosine": [], "progress_loss": []}
+    held = np.array([data.toy_held(name) for name in TOY_CONDITIONS])
+    x = np.where(held[:, None, :, None], true, initial)  # (condition, seed, vector, n)
+    zero = toy_loss(true, np.zeros_like(true))
+    half = np.full((len(TOY_CONDITIONS), params.seeds), 10.0 * params.iterations)
+    for iteration in range(params.iterations + 1):
+        loss = toy_loss(true, x)
+        half = np.where((loss < zero / 2) & (half > iteration), iteration, half)
+        if iteration in recorded:
+            found["loss"].append(loss)
+            for name, values in toy_progress(true, x).items():
+                found[name].append(values)
+        x = x - params.lr * np.where(held[:, None, :, None], 0, toy_gradient(true, x))
+    stacked = {name: np.stack(values, axis=-1) for name, values in found.items()}
+    return data.toy_product(params, stacked, half)
+
+
+def toy_loss(true: Array, x: Array) -> Array:
+    """L = |a* ⊗ b* ⊗ c* − a ⊗ b ⊗ c|²/(2 n³), without the tensors.
+
+    Args:
+        true: a*, b*, c*, (..., 3, n).
+        x: a, b, c, (..., 3, n).
+    """
+    squares = ((true**2).sum(-1).prod(-1), (x**2).sum(-1).prod(-1))
+    both = (x * true).sum(-1).prod(-1)
+    loss: Array = (squares[0] - 2 * both + squares[1]) / (2 * true.shape[-1] ** 3)
+    return loss
+
+
+def toy_gradient(true: Array, x: Array) -> Array:
+    """∂L/∂a = (|b|²|c|² a − (b·b*)(c·c*) a*)/n³, and so on, (..., 3, n)."""
+    square, both = (x**2).sum(-1), (x * true).sum(-1)
+    others = [[1, 2], [0, 2], [0, 1]]
+    of_own, of_true = (v[..., others].prod(-1)[..., None] for v in (square, both))
+    gradient: Array = (of_own * x - of_true * true) / true.shape[-1] ** 3
+    return gradient
+
+
+def toy_progress(true: Array, x: Array) -> dict[str, Array]:
+    """Progress of each vector, (..., 3): 1 − cos², and the loss if the other two were true,
+    with the better sign of this one."""
+    square, norm, both = (x**2).sum(-1), (true**2).sum(-1), (x * true).sum(-1)
+    others = norm.prod(-1, keepdims=True) / norm
+    distance = square - 2 * abs(both) + norm
+    return {
+        "progress_cosine": 1 - both**2 / (square * norm),
+        "progress_loss": others * distance / (2 * true.shape[-1] ** 3),
+    }
