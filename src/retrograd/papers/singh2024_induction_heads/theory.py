@@ -30,15 +30,15 @@ def toy(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
         As `data.toy_product` says.
     """
     true, initial = data.toy_vectors(params)
-    norms, n = np.sqrt((true**2).sum(-1)), params.n
-    every = np.arange(params.iterations + 1)
+    n, norms = params.n, lengths(true)
+    times: Array = params.lr * np.arange(params.iterations + 1.0)
     recorded = data.toy_iterations(params)
     found: dict[str, list[Array]] = {"loss": [], "progress_cosine": [], "progress_loss": []}
     halves = []
     for name in data.TOY_CONDITIONS:
         held = data.toy_held(name)
         runs = [
-            flow(norms[i], start(true[i], initial[i]), n, params.lr * every, held)
+            flow(norms[i], start(true[i], initial[i]), n, times, held)
             for i in range(params.seeds)
         ]
         state = np.stack(runs)  # (seed, time, 2, vector)
@@ -51,12 +51,18 @@ def toy(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return data.toy_product(params, stacked, np.stack(halves))
 
 
+def lengths(vectors: Array) -> Array:
+    """Norms of (..., n)."""
+    found: Array = np.sqrt((vectors**2).sum(-1))
+    return found
+
+
 def start(true: Array, initial: Array) -> Array:
     """p and q of vectors (3, n), as (2, 3)."""
-    norms = np.linalg.norm(true, axis=-1)
+    norms = lengths(true)
     p = (initial * true).sum(-1) / norms
     orthogonal = initial - p[:, None] * true / norms[:, None]
-    return np.stack([p, np.linalg.norm(orthogonal, axis=-1)])
+    return np.stack([p, lengths(orthogonal)])
 
 
 def flow(norms: Array, initial: Array, n: int, times: Array, held: Sequence[bool]) -> Array:

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from retrograd import progress
-from retrograd.clamps import Clamping
+from retrograd.clamps import Clamp, Clamping
 from retrograd.papers.singh2024_induction_heads import data
 from retrograd.papers.singh2024_induction_heads.circuits import ablated, clamping
 from retrograd.papers.singh2024_induction_heads.data import TOY_CONDITIONS
@@ -147,7 +147,8 @@ def _seen(params: Training, networks: Networks) -> NDArray[np.int64]:
 
 def _take_apart(networks: Networks, runs: dict[tuple[str, int], Records]) -> None:
     """Of networks at the end: every head of layer 1 alone, without it, and added in order
-    of strength; and without what layer 0 wrote to the answer."""
+    of strength; the heads of layer 1 without each of layer 0; and the answer without what
+    layer 0 wrote to it."""
     heads = range(networks.architecture.heads)
     strength = induction_strength(networks.evaluate("train"))
     without_layer = networks.without_first_layer()
@@ -166,6 +167,12 @@ def _take_apart(networks: Networks, runs: dict[tuple[str, int], Records]) -> Non
             records[f"{name}_{'loss' if cumulative else 'accuracy'}"] = list(
                 found.loss if cumulative else found.accuracy
             )
+        sources = [
+            Clamping(clamps=[Clamp(layer=0, heads=[h], activation="value", to="zero")])
+            for h in heads
+        ]
+        without = networks.evaluate("train", [i] * len(heads), sources)
+        records["wiring"] = list(strength[i] - induction_strength(without))
         records["without_layer"] = [without_layer[i]]
 
 
@@ -227,14 +234,15 @@ def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Da
         variables["other_loss"] = float32("other_loss", dims, text, "nats")
         text = "accuracy on other sets"
         variables["other_accuracy"] = float32("other_accuracy", dims, text)
-        for name, (axis, text) in _APART.items():
-            variables[name] = float32(name, (*run, axis), text)
+        for name, (axes, text) in _APART.items():
+            variables[name] = float32(name, (*run, *axes), text)
         values = stacked("without_layer")[..., 0]
         text = "accuracy at the end without what layer 0 wrote to the answer"
         variables["without_layer"] = variable(run, values, text)
         heads = np.arange(params.H)
         coordinates |= {
             "head": variable("head", heads, "head"),
+            "source": variable("source", heads, "head of layer 0"),
             "heads_kept": variable("heads_kept", heads + 1, "strongest heads kept"),
             "other_record": variable(
                 "other_record", np.arange(found.shape[2]), "record of other sets"
@@ -246,10 +254,14 @@ def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Da
     return xr.Dataset(variables, coordinates)
 
 
-_APART = {
-    "only_accuracy": ("head", "accuracy at the end with one head of layer 1"),
-    "remove_accuracy": ("head", "accuracy at the end without one head of layer 1"),
-    "cumulative_loss": ("heads_kept", "loss at the end with the strongest heads only"),
+_APART: dict[str, tuple[tuple[str, ...], str]] = {
+    "only_accuracy": (("head",), "accuracy at the end with one head of layer 1"),
+    "remove_accuracy": (("head",), "accuracy at the end without one head of layer 1"),
+    "cumulative_loss": (("heads_kept",), "loss at the end with the strongest heads only"),
+    "wiring": (
+        ("source", "head"),
+        "fall of induction strength at the end without a head of layer 0",
+    ),
 }
 
 
