@@ -17,7 +17,7 @@ def clamping(condition: Condition, heads: int, previous_head: int) -> Clamping:
 
     Args:
         condition: none leaves A, B and C to be learned; prev half of A, B and C; layer1 B
-            and C; match C; copy A and B; layer1+copy B. One head of layer 1 is left.
+            and C; match C; copy A and B; layer1+copy B. Its head of layer 1 is left.
         heads: of a layer.
         previous_head: head of layer 0 whose pattern `prev` clamps.
     """

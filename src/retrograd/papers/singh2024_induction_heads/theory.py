@@ -87,7 +87,13 @@ def flow(norms: Array, initial: Array, n: int, times: Array, held: Sequence[bool
 
     begin = np.where(free, initial, true)
     return ode.integrate(
-        velocity, begin, times, what="the toy's flow", rtol=1e-9, atol=1e-12
+        velocity,
+        begin,
+        times,
+        what="the toy's flow",
+        method="DOP853",
+        rtol=1e-11,
+        atol=1e-13,
     )
 
 

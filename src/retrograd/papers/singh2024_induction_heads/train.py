@@ -5,6 +5,7 @@ it, and the others go on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,9 @@ TEXTS = {
 def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset:
     """Train every condition from every seed, and record it.
 
+    One head of layer 1 is left where a subcircuit is clamped: of every seed the strongest in
+    the whole network at its end, if `all` is among the inputs; else head 0.
+
     Returns:
         sequences, loss, batch_loss (condition, seed, record); pm_match and pm_prev
         (seed, record) of `none` where asked for. Of whole networks also accuracy and the
@@ -65,21 +69,35 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
         RetrogradError: a run diverged.
     """
     runs: dict[tuple[str, int], Records] = {}
+    left = strongest_heads(inputs) if "all" in inputs else [0] * params.seeds
     for batch in params.batches:
-        for members in _groups(params, batch):
+        for members in groups(params, batch, left):
             runs |= _follow(params, batch, Networks(params, members, device))
     return _product(params, runs)
 
 
-def _groups(params: Training, batch: Batch) -> Iterator[list[Member]]:
-    """Members that can be one program: of one wiring, with as many labels."""
-    groups: dict[Any, list[Member]] = {}
+def strongest_heads(inputs: Mapping[str, xr.Dataset]) -> list[int]:
+    """Of layer 1, by induction strength at the end of the product `all`, per seed."""
+    strength = inputs["all"]["induction_strength"].sel(condition="all")
+    found: list[int] = strength.isel(record=-1).argmax("head").values.tolist()
+    return found
+
+
+def groups(params: Training, batch: Batch, left: Sequence[int]) -> Iterator[list[Member]]:
+    """Members that can be one program: of one wiring, with as many labels.
+
+    Args:
+        left: the head of layer 1 that is left, per seed, unless a condition names it.
+    """
+    found: dict[Any, list[Member]] = {}
     for each in map(condition, batch.conditions):
         wiring = clamping(each, params.H, params.previous_head)
         kind = (wiring.bypass_first_layer, wiring.copy_head is None, each.L or params.L)
-        members = groups.setdefault(kind, [])
-        members += [Member(each, seed) for seed in range(params.seeds)]
-    yield from groups.values()
+        found.setdefault(kind, []).extend(
+            Member(each if each.circuit == "only" else replace(each, head=left[seed]), seed)
+            for seed in range(params.seeds)
+        )
+    yield from found.values()
 
 
 def _follow(
@@ -134,8 +152,11 @@ def _record(
             records.setdefault(name, []).append(of_all[i])
     unclamped = [i for i, m in enumerate(members) if m.condition.name == "none"]
     for name in params.measure if unclamped else []:
-        clamps = clamping(condition(name), params.H, params.previous_head)
-        measured = networks.evaluate("train", unclamped, [clamps] * len(unclamped))
+        measures = [
+            replace(condition(name), head=members[i].condition.head) for i in unclamped
+        ]
+        clampings = [clamping(m, params.H, params.previous_head) for m in measures]
+        measured = networks.evaluate("train", unclamped, clampings)
         for i, loss in zip(unclamped, measured.loss, strict=True):
             records = runs["none", members[i].seed]
             records.setdefault(f"pm_{name}", []).append(loss)
