@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from scipy.special import expit
 
 from retrograd.papers.singh2024_induction_heads.data import LN2
 from retrograd.papers.singh2024_induction_heads.params import Training, condition
@@ -64,7 +65,7 @@ def trajectory(half: float, plateau: float = 1.0, steep: float = 0.05) -> Any:
         steep: width of the drop over `half`.
     """
     t = np.arange(125) * 0.8
-    loss = plateau * LN2 / (1 + np.exp((t - half) / (steep * half)))
+    loss = plateau * LN2 * expit((half - t) / (steep * half))
     loss[0] = 1.6
     return loss
 
@@ -73,7 +74,7 @@ def product(losses: Mapping[str, Any], **variables: Any) -> xr.Dataset:
     """Losses (seed, record) per condition, recorded every 800 sequences."""
     loss = np.array([np.atleast_2d(values) for values in losses.values()])
     dims = ("condition", "seed", "record")
-    t = np.broadcast_to(800 * np.arange(loss.shape[2]), loss.shape)
+    t = np.broadcast_to(800 * np.arange(loss.shape[2]), loss.shape).copy()
     found = {"loss": (dims, loss), "sequences": (dims, t)} | variables
     return xr.Dataset(
         found,

@@ -144,7 +144,6 @@ def test_conditions_that_make_no_sense_are_refused(text: str, problem: str) -> N
     ("changes", "problem"),
     [
         ({"H": 3}, "same even number"),
-        ({"previous_head": 4}, "there are 4 heads"),
         ({"steps": 15}, "multiple of every"),
         ({"measure": ["match"]}, "needs the condition 'none'"),
     ],
@@ -154,6 +153,8 @@ def test_experiments_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=problem):
         training(**changes)
+    with pytest.raises(ValidationError, match="'only 4': there are 4 heads"):
+        training("only 4")
     with pytest.raises(ValidationError, match="given twice"):
         training("all", "all")
 

@@ -1,5 +1,6 @@
 """Singh et al. 2024: clamped networks, what they can and cannot learn, and the records."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,24 +90,24 @@ def test_t6_what_is_clamped_gets_no_gradient() -> None:
 
 @pytest.mark.parametrize("name", CLAMPED)
 def test_every_condition_is_what_the_specification_says(name: str) -> None:
-    made = clamping(condition(name), 8, 3)
+    made = clamping(replace(condition(name), previous=3), 8)
     assert made.bypass_first_layer == (name in ("layer1", "layer1+copy"))
     assert made.copy_head == (0 if name in ("copy", "layer1+copy") else None)
     ablated, *rest = made.clamps
     assert (ablated.layer, ablated.heads, ablated.to) == (1, [1, 2, 3, 4, 5, 6, 7], "zero")
     expected = {"prev": [(0, [3], "previous")], "match": [(1, [0], "match")]}
     assert [(c.layer, c.heads, c.to) for c in rest] == expected.get(name, [])
-    assert clamping(condition("all"), 8, 3) == Clamping()
+    assert clamping(condition("all"), 8) == Clamping()
 
 
 def test_clamps_are_seen_in_the_patterns() -> None:
-    made = networks("match s=0.75", previous_head=1)
+    made = networks("match s=0.75")
     found = made.evaluate("train")
     assert induction_strength(found)[:, 0] == pytest.approx(0.5)
     assert abs(induction_strength(found)[:, 1:]).max() < 0.2
-    found = networks("prev", previous_head=1).evaluate("train")
-    assert previous_strength(found)[:, 1] == pytest.approx(1)
-    assert previous_strength(found)[:, [0, 2, 3]].max() < 0.8
+    found = networks("prev").evaluate("train")
+    assert previous_strength(found)[:, 0] == pytest.approx(1)
+    assert previous_strength(found)[:, 1:].max() < 0.8
 
 
 def test_t8_untrained_attention_to_the_token_before_is_a_half() -> None:
@@ -286,7 +287,9 @@ def test_a_published_run_takes_its_steps() -> None:
     published = load_paper(SLUG, seed=0).scales["published"]
     for section in ("all", "single", "clamped", "sweep_none", "sweep_clamped", "strength"):
         params: Training = getattr(published, section).model_copy(update={"seeds": 1})
-        for members in [g for b in params.batches for g in train.groups(params, b, [3])]:
+        for members in [
+            g for b in params.batches for g in train.groups(params, b, [(3, 2)])
+        ]:
             made = Networks(params, members, CPU)
             assert np.isfinite(made.advance(2)).all()
             assert np.isfinite(made.evaluate("newclass").loss).all()
@@ -317,15 +320,19 @@ def test_strengths_are_read_off_the_patterns() -> None:
     np.testing.assert_allclose(induction_strength(found), by_hand, atol=1e-6)
 
 
-def test_the_strongest_head_is_left() -> None:
+def test_the_strongest_heads_are_left_and_clamped() -> None:
     whole = train.train(training("all", steps=20, other_sets_every=1), {}, CPU)
-    strength = whole["induction_strength"]
-    strength[:, :, -1] = [[0.1, 0.2, 0.9, 0.3], [0.5, 0.1, 0.1, 0.4]]
+    whole["induction_strength"][0, :, -1] = [[0.1, 0.2, 0.9, 0.3], [0.5, 0.1, 0.1, 0.4]]
+    whole["previous_strength"][0, :, -1] = [[0.1, 0.9, 0.2, 0.3], [0.5, 0.1, 0.1, 0.6]]
     left = train.strongest_heads({"all": whole})
-    assert left == [2, 0]
-    params = training("none", "match K=20", "only 3")
+    assert left == [(2, 1), (0, 3)]
+    params = training("none", "prev K=20", "only 3")
     (members,) = train.groups(params, params.batches[0], left)
-    assert [m.condition.head for m in members] == [2, 0, 2, 0, 3, 3]
-    found = train.train(training("match s=1", measure=[]), {"all": whole}, CPU)
+    heads = [(m.condition.head, m.condition.previous) for m in members]
+    assert heads == [*left, *left, (3, 1), (3, 3)]
+    found = train.train(training("match s=1"), {"all": whole}, CPU)["loss"][0, :, -1]
     made = networks("match s=1")
-    assert not np.allclose(found["loss"][0, 0, -1], made.advance(20)[0])
+    made.advance(20)
+    of_head_0 = made.evaluate("train").loss
+    assert found[0] != pytest.approx(of_head_0[0])
+    assert found[1] == pytest.approx(of_head_0[1], abs=1e-5)

@@ -12,14 +12,13 @@ from retrograd.clamps import Clamp, Clamping
 from retrograd.papers.singh2024_induction_heads.params import Condition
 
 
-def clamping(condition: Condition, heads: int, previous_head: int) -> Clamping:
+def clamping(condition: Condition, heads: int) -> Clamping:
     """Clamps and wiring of a condition.
 
     Args:
         condition: none leaves A, B and C to be learned; prev half of A, B and C; layer1 B
             and C; match C; copy A and B; layer1+copy B. Its head of layer 1 is left.
         heads: of a layer.
-        previous_head: head of layer 0 whose pattern `prev` clamps.
     """
     if condition.circuit == "all":
         return Clamping()
@@ -27,9 +26,8 @@ def clamping(condition: Condition, heads: int, previous_head: int) -> Clamping:
     if heads > 1:
         clamps.append(ablated([h for h in range(heads) if h != head]))
     if condition.circuit == "prev":
-        clamps.append(
-            Clamp(layer=0, heads=[previous_head], activation="pattern", to="previous")
-        )
+        previous = [condition.previous]
+        clamps.append(Clamp(layer=0, heads=previous, activation="pattern", to="previous"))
     if condition.circuit == "match":
         clamps.append(
             Clamp(

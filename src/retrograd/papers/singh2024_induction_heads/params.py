@@ -35,6 +35,7 @@ class Condition:
             none, prev, layer1, match, copy, layer1+copy: they are, and the clamp of that
             name is on (of none: no other).
         head: of layer 1 that stays; of `all` without meaning.
+        previous: head of layer 0 that `prev` clamps.
         strength: attention on the correct label that `match` imposes.
         K: classes, if they are not the section's.
         L: labels, if they are not the section's.
@@ -43,6 +44,7 @@ class Condition:
     name: str
     circuit: Circuit
     head: int = 0
+    previous: int = 0
     strength: float = 1.0
     K: int | None = None
     L: int | None = None
@@ -129,8 +131,6 @@ class Training(SampledParameters):
     """sequences per step"""
     evaluate: Size
     """sequences of every evaluation set"""
-    previous_head: Annotated[int, Field(ge=0)] = 0
-    """head of layer 0 whose pattern `prev` clamps"""
     batches: Annotated[list[Batch], Field(min_length=1)]
     measure: list[Literal["match", "prev"]] = []
     """progress measures of the condition `none`: clamps that are on at evaluation only"""
@@ -142,8 +142,6 @@ class Training(SampledParameters):
     def _fits(self) -> Self:
         if self.d % self.H or self.d // self.H % 2:
             raise ValueError("d: every head needs the same even number of dimensions")
-        if self.previous_head >= self.H:
-            raise ValueError(f"previous_head: there are {self.H} heads")
         names = [name for batch in self.batches for name in batch.conditions]
         if len(set(names)) < len(names):
             raise ValueError("batches: a condition is given twice")

@@ -55,8 +55,9 @@ TEXTS = {
 def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset:
     """Train every condition from every seed, and record it.
 
-    One head of layer 1 is left where a subcircuit is clamped: of every seed the strongest in
-    the whole network at its end, if `all` is among the inputs; else head 0.
+    Where a subcircuit is clamped, one head of layer 1 is left: of every seed the strongest
+    in the whole network at its end, if `all` is among the inputs; else head 0. So is the
+    head of layer 0 that `prev` clamps chosen, by attention to the token before.
 
     Returns:
         sequences, loss, batch_loss (condition, seed, record); pm_match and pm_prev
@@ -69,34 +70,42 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
         RetrogradError: a run diverged.
     """
     runs: dict[tuple[str, int], Records] = {}
-    left = strongest_heads(inputs) if "all" in inputs else [0] * params.seeds
+    left = strongest_heads(inputs) if "all" in inputs else [(0, 0)] * params.seeds
     for batch in params.batches:
         for members in groups(params, batch, left):
             runs |= _follow(params, batch, Networks(params, members, device))
     return _product(params, runs)
 
 
-def strongest_heads(inputs: Mapping[str, xr.Dataset]) -> list[int]:
-    """Of layer 1, by induction strength at the end of the product `all`, per seed."""
-    strength = inputs["all"]["induction_strength"].sel(condition="all")
-    found: list[int] = strength.isel(record=-1).argmax("head").values.tolist()
-    return found
+def strongest_heads(inputs: Mapping[str, xr.Dataset]) -> list[tuple[int, int]]:
+    """Of layers 1 and 0 at the end of the product `all`, per seed: by induction strength,
+    and by attention to the token before."""
+    end = inputs["all"].sel(condition="all").isel(record=-1)
+    heads, previous = (
+        end[name].argmax("head").values.tolist()
+        for name in ("induction_strength", "previous_strength")
+    )
+    return list(zip(heads, previous, strict=True))
 
 
-def groups(params: Training, batch: Batch, left: Sequence[int]) -> Iterator[list[Member]]:
+def groups(
+    params: Training, batch: Batch, left: Sequence[tuple[int, int]]
+) -> Iterator[list[Member]]:
     """Members that can be one program: of one wiring, with as many labels.
 
     Args:
-        left: the head of layer 1 that is left, per seed, unless a condition names it.
+        left: per seed the head of layer 1 that is left, unless a condition names it, and
+            the head of layer 0 that `prev` clamps.
     """
     found: dict[Any, list[Member]] = {}
     for each in map(condition, batch.conditions):
-        wiring = clamping(each, params.H, params.previous_head)
+        wiring = clamping(each, params.H)
         kind = (wiring.bypass_first_layer, wiring.copy_head is None, each.L or params.L)
-        found.setdefault(kind, []).extend(
-            Member(each if each.circuit == "only" else replace(each, head=left[seed]), seed)
-            for seed in range(params.seeds)
-        )
+        for seed in range(params.seeds):
+            head, previous = left[seed]
+            own = each.head if each.circuit == "only" else head
+            member = Member(replace(each, head=own, previous=previous), seed)
+            found.setdefault(kind, []).append(member)
     yield from found.values()
 
 
@@ -152,10 +161,10 @@ def _record(
             records.setdefault(name, []).append(of_all[i])
     unclamped = [i for i, m in enumerate(members) if m.condition.name == "none"]
     for name in params.measure if unclamped else []:
-        measures = [
-            replace(condition(name), head=members[i].condition.head) for i in unclamped
+        clampings = [
+            clamping(replace(members[i].condition, circuit=name), params.H)
+            for i in unclamped
         ]
-        clampings = [clamping(m, params.H, params.previous_head) for m in measures]
         measured = networks.evaluate("train", unclamped, clampings)
         for i, loss in zip(unclamped, measured.loss, strict=True):
             records = runs["none", members[i].seed]

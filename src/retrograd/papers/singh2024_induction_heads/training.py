@@ -107,10 +107,7 @@ class Networks:
         return member.condition.K or self.params.K
 
     def _compiled(self, members: Sequence[Member]) -> Clamps | None:
-        params = self.params
-        return self._compiled_as(
-            [clamping(m.condition, params.H, params.previous_head) for m in members]
-        )
+        return self._compiled_as([clamping(m.condition, self.params.H) for m in members])
 
     def _compiled_as(self, clampings: Sequence[Clamping]) -> Clamps | None:
         return compile(clampings, self.architecture, self.device)
