@@ -182,7 +182,7 @@ def c14(products: Products) -> Statistics:
 
 
 def c8(products: Products) -> Statistics:
-    """Median ratios of the iterations to half: nothing held over one or two vectors held."""
+    """Median ratios of iterations to half: nothing held over one or two vectors held."""
     half = products["toy"]["half"]
     none = half.sel(condition="none", drop=True)
     return {

@@ -1,6 +1,6 @@
 """One function per figure: products in, Figure out. Runs of the first seed are bold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
@@ -72,7 +72,7 @@ def fig3(products: Products) -> Figure:
         left.plot(x, run["remove_accuracy"], f"{color}^", fillstyle="none", label="without")
         kept = run["heads_kept"]
         middle.plot(kept, run["cumulative_loss"], f"{color}o-", label=f"seed {seed}")
-    left.axhline(0.5, color="k", linestyle="--", linewidth=0.8)
+    left.axhline(0.5, color="k", linestyle="--", linewidth=0.8)  # a guess
     left.set(xlabel="induction strength of a head", ylabel="accuracy")
     left.legend(fontsize="x-small")
     middle.axhline(LN2, color="k", linestyle="--", linewidth=0.8)
@@ -124,23 +124,26 @@ def fig5(products: Products) -> Figure:
 def fig6(products: Products) -> Figure:
     """More classes and more labels, by what remains to be learned."""
     columns = ("none", "layer1+copy", "match", "layer1")
-    rows = (("K", (50, 100, 200)), ("L", (5, 10, 15)))
     figure = Figure(figsize=(9.6, 4.6))
     grid = figure.subplots(2, len(columns), sharey=True)
-    for axes_row, (letter, values) in zip(grid, rows, strict=True):
-        for axes, circuit in zip(axes_row, columns, strict=True):
+    for panels, letter in zip(grid, "KL", strict=True):
+        for axes, circuit in zip(panels, columns, strict=True):
             usual = products["clamped" if circuit == "none" else "sweep_clamped"]
             other = products["sweep_none" if circuit == "none" else "sweep_clamped"]
-            for i, (product, name, text) in enumerate(
-                _tasks(usual, other, circuit, letter, values)
-            ):
-                run = product.sel(condition=name)
+            tasks = [
+                other.sel(condition=name)
+                for name in other["condition"].values.tolist()
+                if name.startswith(f"{circuit} {letter}=")
+            ]
+            for i, run in enumerate([usual.sel(condition=circuit), *tasks]):
+                number = int(run["classes" if letter == "K" else "labels"])
+                text = f"{letter} = {number}"
                 _seeds(axes, run["sequences"], run["loss"], f"C{i}", text)
             _loss_axes(axes)
             axes.set(ylabel="", title=LEARNED[circuit], ylim=(0, 2.4))
             axes.locator_params(axis="x", nbins=4)
-        axes_row[0].set_ylabel(LOSS)
-        axes_row[0].legend()
+        panels[0].set_ylabel(LOSS)
+        panels[0].legend()
     for axes in grid[0]:
         axes.set_xlabel("")
     return figure
@@ -178,19 +181,6 @@ def _clamped(axes: Axes, clamped: xr.Dataset) -> None:
         _seeds(axes, run["sequences"], run["loss"], f"C{i}", LEARNED[name])
     _loss_axes(axes)
     axes.legend(title="to be learned", fontsize="x-small")
-
-
-def _tasks(
-    usual: xr.Dataset, other: xr.Dataset, circuit: str, letter: str, values: Sequence[int]
-) -> list[tuple[xr.Dataset, str, str]]:
-    """Product, condition and label of each number of classes or labels that was trained."""
-    names = sorted(
-        (int(name.partition("=")[2]), name)
-        for name in other["condition"].values.tolist()
-        if name.startswith(f"{circuit} {letter}=")
-    )
-    shown = [(usual, circuit, f"{letter} = {values[0]}")]
-    return shown + [(other, name, f"{letter} = {value}") for value, name in names]
 
 
 def _seeds(

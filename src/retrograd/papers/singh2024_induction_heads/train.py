@@ -240,8 +240,15 @@ def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Da
         "loss": float32("loss", record, TEXTS["loss"], "nats"),
         "batch_loss": float32("batch_loss", record, TEXTS["batch_loss"], "nats"),
     }
+    conditions = list(map(condition, params.names))
     coordinates = {
         "condition": variable("condition", np.array(params.names), "what is clamped"),
+        "classes": variable(
+            "condition", np.array([c.K or params.K for c in conditions]), "training classes"
+        ),
+        "labels": variable(
+            "condition", np.array([c.L or params.L for c in conditions]), "labels"
+        ),
         "seed": variable("seed", np.arange(params.seeds), "run"),
         "record": variable("record", np.arange(seen.shape[2]), "record"),
     }
