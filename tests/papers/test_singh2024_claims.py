@@ -356,7 +356,7 @@ def tiny_products() -> dict[str, xr.Dataset]:
     def shortened(section: str) -> Any:
         params = getattr(experiment, section)
         batches = [b.model_copy(update={"steps": 4, "every": 2}) for b in params.batches]
-        changes = {"batches": batches, "seeds": 1, "d": 8, "evaluate": 10}
+        changes = {"batches": batches, "seeds": 1, "d": 8, "evaluate": 12}
         return params.model_copy(update=changes)
 
     found = {"all": train.train(shortened("all"), {}, CPU)}

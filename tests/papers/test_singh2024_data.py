@@ -98,9 +98,32 @@ def test_evaluation_sets_are_what_they_are_called() -> None:
     for name, (classes, pairs) in expected.items():
         found = sets[name]  # type: ignore[index]
         assert set(found.classes.ravel().tolist()) == classes
+        assert len(found.match) == 500
+        for bits in (found.match, (found.target == found.labels.max(1))):
+            assert bits.mean() == 0.5
         assert set(map(tuple, np.sort(found.labels, 1).tolist())) == pairs
         again = data.evaluation(params, 10, 4)[name]  # type: ignore[index]
         np.testing.assert_array_equal(again.labels, found.labels)
+
+
+def test_counterbalancing_leaves_every_sequence_valid_and_no_side_preferred() -> None:
+    pairs, _ = data.label_pairs(0, 5)
+    drawn = data.draw(np.random.default_rng(2), (9,), range(6), pairs)
+    four = data.counterbalanced(drawn)
+    np.testing.assert_array_equal(four.classes[:9], drawn.classes)
+    equal = four.classes[:, :2] == four.classes[:, 2:]
+    np.testing.assert_array_equal(equal.argmax(1), four.match)
+    assert equal.sum() == 36
+    for i in range(9):
+        versions = {
+            (*four.classes[j].tolist(), *four.labels[j].tolist()) for j in range(i, 36, 9)
+        }
+        assert len(versions) == 4
+        places, answers = four.match[i::9], four.target[i::9]
+        assert places.sum() == 2
+        assert (
+            set(answers[places == 0]) == set(answers[places == 1]) == set(drawn.labels[i])
+        )
 
 
 def test_real_characters_take_the_place_of_generated_classes() -> None:

@@ -136,11 +136,33 @@ def draw(
     return Sequences(all_three + classes.start, labels, match)
 
 
+def counterbalanced(drawn: Sequences) -> Sequences:
+    """Every sequence of (n, ...) in four versions, (4 n, ...): as it is, with the labels
+    exchanged, with the context in the other order, and both.
+
+    So a preference for one of the labels, or for one of the places, neither helps nor looks
+    like a preference for the right answer.
+    """
+    exchanged = Sequences(drawn.classes, drawn.labels[..., ::-1], drawn.match)
+    versions = [drawn, exchanged, *map(_reordered, (drawn, exchanged))]
+    return Sequences(
+        *(
+            np.concatenate([getattr(version, part) for version in versions])
+            for part in ("classes", "labels", "match")
+        )
+    )
+
+
+def _reordered(drawn: Sequences) -> Sequences:
+    classes = drawn.classes[..., [1, 0, 2]]
+    return Sequences(classes, drawn.labels[..., ::-1], 1 - drawn.match)
+
+
 def evaluation(params: Training, K: int, L: int) -> dict[EvaluationSet, Sequences]:
     """The sequences of each evaluation set, (evaluate, ...), the same for all runs.
 
     train: training classes and label pairs; relabel: held-out pairs; newclass: classes
-    never trained.
+    never trained. A quarter are drawn, the rest counterbalance them.
     """
     trained, held_out = label_pairs(params.seed, L)
     known, novel = trained_classes(params, K), range(params.novel)
@@ -149,9 +171,10 @@ def evaluation(params: Training, K: int, L: int) -> dict[EvaluationSet, Sequence
         "relabel": (known, held_out),
         "newclass": (novel, trained),
     }
+    shape = (params.evaluate // 4,)
     return {
-        name: draw(
-            stream(params.seed, 0, f"evaluation {name}"), (params.evaluate,), *parts[name]
+        name: counterbalanced(
+            draw(stream(params.seed, 0, f"evaluation {name}"), shape, *parts[name])
         )
         for name in EVALUATION_SETS
     }

@@ -129,8 +129,9 @@ class Training(SampledParameters):
     """learning rate of Adam"""
     batch: Size = 32
     """sequences per step"""
-    evaluate: Size
-    """sequences of every evaluation set"""
+    evaluate: Annotated[int, Field(ge=4, multiple_of=4)]
+    """sequences of every evaluation set: a quarter are drawn, each is shown in both orders
+    and with both assignments of its labels"""
     batches: Annotated[list[Batch], Field(min_length=1)]
     measure: list[Literal["match", "prev"]] = []
     """progress measures of the condition `none`: clamps that are on at evaluation only"""
