@@ -68,13 +68,14 @@ def fig3(products: Products) -> Figure:
     left, middle, right = figure.subplots(1, 3)
     for seed in range(whole.sizes["seed"]):
         run, x, color = whole.isel(seed=seed), strength.isel(seed=seed), f"C{seed}"
-        left.plot(x, run["only_accuracy"], f"{color}o", label=f"seed {seed}: only it")
-        left.plot(x, run["remove_accuracy"], f"{color}^", fillstyle="none", label="without")
+        left.plot(x, run["only_accuracy"], f"{color}o", label=f"seed {seed}")
+        left.plot(x, run["remove_accuracy"], f"{color}^", fillstyle="none")
         kept = run["heads_kept"]
         middle.plot(kept, run["cumulative_loss"], f"{color}o-", label=f"seed {seed}")
     left.axhline(0.5, color="k", linestyle="--", linewidth=0.8)  # a guess
     left.set(xlabel="induction strength of a head", ylabel="accuracy")
-    left.legend(fontsize="x-small")
+    title = "dots: only this head\ntriangles: without it"
+    left.legend(title=title, title_fontsize="small", loc="center left")
     middle.axhline(LN2, color="k", linestyle="--", linewidth=0.8)
     middle.set(xlabel="strongest heads kept", ylabel=LOSS, yscale="log")
     middle.legend()

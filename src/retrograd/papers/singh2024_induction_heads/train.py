@@ -203,7 +203,7 @@ def _take_apart(networks: Networks, runs: dict[tuple[str, int], Records]) -> Non
         ]
         without = networks.evaluate("train", [i] * len(heads), sources)
         records["wiring"] = list(strength[i] - induction_strength(without))
-        records["without_layer"] = [without_layer[i]]
+        records["without_layer_0"] = [without_layer[i]]
 
 
 def _keeping(kept: Sequence[int], heads: int) -> Clamping:
@@ -273,9 +273,9 @@ def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Da
         variables["other_accuracy"] = float32("other_accuracy", dims, text)
         for name, (axes, text) in _APART.items():
             variables[name] = float32(name, (*run, *axes), text)
-        values = stacked("without_layer")[..., 0]
+        values = stacked("without_layer_0")[..., 0]
         text = "accuracy at the end without what layer 0 wrote to the answer"
-        variables["without_layer"] = variable(run, values, text)
+        variables["without_layer_0"] = variable(run, values, text)
         heads = np.arange(params.H)
         coordinates |= {
             "head": variable("head", heads, "head"),
