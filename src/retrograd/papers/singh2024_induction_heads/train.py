@@ -19,11 +19,15 @@ from retrograd.papers.singh2024_induction_heads import data
 from retrograd.papers.singh2024_induction_heads.circuits import ablated, clamping
 from retrograd.papers.singh2024_induction_heads.data import TOY_CONDITIONS
 from retrograd.papers.singh2024_induction_heads.params import (
-    EVALUATION_SETS,
     Batch,
     Toy,
     Training,
     condition,
+)
+from retrograd.papers.singh2024_induction_heads.recording import (
+    OTHER_SETS,
+    Records,
+    product,
 )
 from retrograd.papers.singh2024_induction_heads.training import (
     Found,
@@ -32,23 +36,9 @@ from retrograd.papers.singh2024_induction_heads.training import (
     induction_strength,
     previous_strength,
 )
-from retrograd.products import variable
 
 Array = NDArray[np.float64]
 Nothing = Mapping[str, xr.Dataset]
-Records = dict[str, list[Any]]
-OTHER_SETS = [name for name in EVALUATION_SETS if name != "train"]
-TEXTS = {
-    "loss": "cross-entropy on new sequences of trained classes and label pairs",
-    "batch_loss": "the same on the batch before the record; at the start as `loss`",
-    "pm_match": "loss with the pattern of `match` at evaluation only",
-    "pm_prev": "loss with the pattern of `prev` at evaluation only",
-    "induction_strength": "layer 1: attention to the right label minus to the other",
-    "previous_strength": "layer 0: attention of labels to the exemplar before them",
-    "accuracy": "share of right answers on these sequences",
-}
-
-
 # ---- networks ----------------------------------------------------------------------------
 
 
@@ -74,7 +64,7 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
     for batch in params.batches:
         for members in groups(params, batch, left):
             runs |= _follow(params, batch, Networks(params, members, device))
-    return _product(params, runs)
+    return product(params, runs)
 
 
 def strongest_heads(inputs: Mapping[str, xr.Dataset]) -> list[tuple[int, int]]:
@@ -210,96 +200,6 @@ def _keeping(kept: Sequence[int], heads: int) -> Clamping:
     """Only these heads of layer 1."""
     others = [h for h in range(heads) if h not in kept]
     return Clamping(clamps=[ablated(others)] if others else [])
-
-
-# ---- the product -------------------------------------------------------------------------
-
-
-def _product(params: Training, runs: Mapping[tuple[str, int], Records]) -> xr.Dataset:
-    """All runs side by side, each padded with its last record."""
-
-    def stacked(name: str, conditions: Sequence[str] = params.names) -> Array:
-        """(condition, seed, record, ...)"""
-        of_run = [[runs[c, s][name] for s in range(params.seeds)] for c in conditions]
-        longest = max(len(records) for seeds in of_run for records in seeds)
-        return np.array(
-            [
-                [r + [r[-1]] * (longest - len(r)) for r in map(list, seeds)]
-                for seeds in of_run
-            ]
-        )
-
-    def float32(name: str, dims: tuple[str, ...], text: str, units: str = "1") -> Any:
-        return variable(dims, stacked(name).astype(np.float32), text, units)
-
-    run = ("condition", "seed")
-    record = (*run, "record")
-    seen = stacked("sequences")
-    variables = {
-        "sequences": variable(record, seen, "sequences seen", "sequences"),
-        "loss": float32("loss", record, TEXTS["loss"], "nats"),
-        "batch_loss": float32("batch_loss", record, TEXTS["batch_loss"], "nats"),
-    }
-    conditions = list(map(condition, params.names))
-    coordinates = {
-        "condition": variable("condition", np.array(params.names), "what is clamped"),
-        "classes": variable(
-            "condition", np.array([c.K or params.K for c in conditions]), "training classes"
-        ),
-        "labels": variable(
-            "condition", np.array([c.L or params.L for c in conditions]), "labels"
-        ),
-        "seed": variable("seed", np.arange(params.seeds), "run"),
-        "record": variable("record", np.arange(seen.shape[2]), "record"),
-    }
-    for measure in params.measure:
-        values = stacked(f"pm_{measure}", ["none"])[0].astype(np.float32)
-        padded = np.pad(values, ((0, 0), (0, seen.shape[2] - values.shape[1])), "edge")
-        text = TEXTS[f"pm_{measure}"]
-        variables[f"pm_{measure}"] = variable(("seed", "record"), padded, text, "nats")
-    if params.other_sets_every:
-        for name in ("induction_strength", "previous_strength"):
-            variables[name] = float32(name, (*record, "head"), TEXTS[name])
-        variables["accuracy"] = float32("accuracy", record, TEXTS["accuracy"])
-        other = (*run, "other_record")
-        found = stacked("other_sequences")
-        variables["other_sequences"] = variable(
-            other, found, "sequences seen at these records", "sequences"
-        )
-        dims = (*other, "evaluation_set")
-        text = "loss on other sets"
-        variables["other_loss"] = float32("other_loss", dims, text, "nats")
-        text = "accuracy on other sets"
-        variables["other_accuracy"] = float32("other_accuracy", dims, text)
-        for name, (axes, text) in _APART.items():
-            variables[name] = float32(name, (*run, *axes), text)
-        values = stacked("without_layer_0")[..., 0]
-        text = "accuracy at the end without what layer 0 wrote to the answer"
-        variables["without_layer_0"] = variable(run, values, text)
-        heads = np.arange(params.H)
-        coordinates |= {
-            "head": variable("head", heads, "head"),
-            "source": variable("source", heads, "head of layer 0"),
-            "heads_kept": variable("heads_kept", heads + 1, "strongest heads kept"),
-            "other_record": variable(
-                "other_record", np.arange(found.shape[2]), "record of other sets"
-            ),
-            "evaluation_set": variable(
-                "evaluation_set", np.array(OTHER_SETS), "evaluation set"
-            ),
-        }
-    return xr.Dataset(variables, coordinates)
-
-
-_APART: dict[str, tuple[tuple[str, ...], str]] = {
-    "only_accuracy": (("head",), "accuracy at the end with one head of layer 1"),
-    "remove_accuracy": (("head",), "accuracy at the end without one head of layer 1"),
-    "cumulative_loss": (("heads_kept",), "loss at the end with the strongest heads only"),
-    "wiring": (
-        ("source", "head"),
-        "fall of induction strength at the end without a head of layer 0",
-    ),
-}
 
 
 # ---- the toy -----------------------------------------------------------------------------
