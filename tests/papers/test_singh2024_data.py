@@ -86,8 +86,8 @@ def test_gaussian_classes_share_a_mean_and_are_nested() -> None:
 
 
 def test_evaluation_sets_are_what_they_are_called() -> None:
-    params = training(evaluate=500)
-    sets = data.evaluation(params, 10, 4)
+    params = training()
+    sets = data.evaluation(params, 10, 4, 500)
     trained, held_out = (set(map(tuple, p.tolist())) for p in data.label_pairs(0, 4))
     known = set(data.trained_classes(params, 10))
     expected = {
@@ -102,7 +102,7 @@ def test_evaluation_sets_are_what_they_are_called() -> None:
         for bits in (found.match, (found.target == found.labels.max(1))):
             assert bits.mean() == 0.5
         assert set(map(tuple, np.sort(found.labels, 1).tolist())) == pairs
-        again = data.evaluation(params, 10, 4)[name]  # type: ignore[index]
+        again = data.evaluation(params, 10, 4, 500)[name]  # type: ignore[index]
         np.testing.assert_array_equal(again.labels, found.labels)
 
 

@@ -243,21 +243,24 @@ def test_the_product_has_every_run_padded_with_its_last_record() -> None:
 
 
 def test_whole_networks_are_recorded_and_taken_apart() -> None:
-    params = training("all", steps=40, other_sets_every=2)
+    params = training("all", steps=40, other_sets_every=2, take_apart_on=80)
     made = train.train(params, {}, CPU)
     assert made["induction_strength"].dims == ("condition", "seed", "record", "head")
     assert made["other_loss"].sizes["other_record"] == 3
     assert made["other_sequences"].values[0, 0].tolist() == [0, 160, 320]
-    every = made["cumulative_loss"].isel(heads_kept=-1)
-    np.testing.assert_allclose(every, made["loss"].isel(record=-1), atol=1e-6)
-    strongest = made["induction_strength"].isel(record=-1).argmax("head")
     networks_at_end = Networks(
         params, [Member(condition("all"), seed) for seed in range(2)], CPU
     )
     networks_at_end.advance(40)
+    networks_at_end.evaluate_on(80)
+    every = made["cumulative_loss"].isel(heads_kept=-1)[0]
+    np.testing.assert_allclose(every, networks_at_end.evaluate("train").loss, atol=1e-5)
+    np.testing.assert_allclose(
+        made["without_layer_0"][0], networks_at_end.without_first_layer(), atol=0.03
+    )
+    strongest = induction_strength(networks_at_end.evaluate("train")).argmax(1)
     for seed in range(2):
-        h = int(strongest[0, seed])
-        others = [g for g in range(4) if g != h]
+        others = [g for g in range(4) if g != strongest[seed]]
         only = Clamping(clamps=[train.ablated(others)])
         found = networks_at_end.evaluate("train", [seed], [only])
         assert found.loss[0] == pytest.approx(

@@ -158,8 +158,10 @@ def _reordered(drawn: Sequences) -> Sequences:
     return Sequences(classes, drawn.labels[..., ::-1], 1 - drawn.match)
 
 
-def evaluation(params: Training, K: int, L: int) -> dict[EvaluationSet, Sequences]:
-    """The sequences of each evaluation set, (evaluate, ...), the same for all runs.
+def evaluation(
+    params: Training, K: int, L: int, size: int
+) -> dict[EvaluationSet, Sequences]:
+    """The sequences of each evaluation set, (size, ...), the same for all runs.
 
     train: training classes and label pairs; relabel: held-out pairs; newclass: classes
     never trained. A quarter are drawn, the rest counterbalance them.
@@ -171,7 +173,7 @@ def evaluation(params: Training, K: int, L: int) -> dict[EvaluationSet, Sequence
         "relabel": (known, held_out),
         "newclass": (novel, trained),
     }
-    shape = (params.evaluate // 4,)
+    shape = (size // 4,)
     return {
         name: counterbalanced(
             draw(stream(params.seed, 0, f"evaluation {name}"), shape, *parts[name])

@@ -138,6 +138,8 @@ class Training(SampledParameters):
     other_sets_every: Size | None = None
     """of whole networks: records between two of the evaluation sets other than `train`. The
     heads' attention is then recorded, and the networks are taken apart at the end"""
+    take_apart_on: Annotated[int, Field(ge=4, multiple_of=4)] = 2000
+    """sequences of the `train` set on which that is done: small losses need many"""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

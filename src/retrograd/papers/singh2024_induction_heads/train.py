@@ -170,6 +170,7 @@ def _take_apart(networks: Networks, runs: dict[tuple[str, int], Records]) -> Non
     of strength; the heads of layer 1 without each of layer 0; and the answer without what
     layer 0 wrote to it."""
     heads = range(networks.architecture.heads)
+    networks.evaluate_on(networks.params.take_apart_on)
     strength = induction_strength(networks.evaluate("train"))
     without_layer = networks.without_first_layer()
     for i, member in enumerate(networks.members):

@@ -96,7 +96,7 @@ class Networks:
         table = data.class_vectors(params, max(numbers))
         self._table = torch.from_numpy(table).to(device)
         self._pairs, _ = data.label_pairs(params.seed, labels)
-        self._sets = {K: data.evaluation(params, K, labels) for K in numbers}
+        self.evaluate_on(params.evaluate)
         self._rngs = {
             (m.seed, self._classes(m)): stream(params.seed, m.seed, "sequences")
             for m in members
@@ -175,6 +175,14 @@ class Networks:
         )
 
     # ---- evaluation ----------------------------------------------------------------------
+
+    def evaluate_on(self, size: int) -> None:
+        """From now on, evaluate on sets of so many sequences."""
+        labels = self.architecture.labels
+        self._sets = {
+            K: data.evaluation(self.params, K, labels, size)
+            for K in {self._classes(m) for m in self.members}
+        }
 
     @torch.no_grad()
     def evaluate(
