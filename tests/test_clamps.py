@@ -21,14 +21,10 @@ def clamping(*clamps: dict[str, Any], **wiring: Any) -> Clamping:
     return Clamping(clamps=[Clamp(**c) for c in clamps], **wiring)
 
 
-def run(
-    clamps: Clamps | None,
-    weights: Weights | None = None,
-    architecture: Architecture = ROTARY,
-) -> Activations:
-    weights = weights or networks(architecture)
-    x, labels = sequences(architecture)
-    return forward(architecture, weights, embedded(weights, x), labels, clamps, MATCH)
+def run(clamps: Clamps | None, weights: Weights | None = None) -> Activations:
+    weights = weights or networks(ROTARY)
+    x, labels = sequences(ROTARY)
+    return forward(ROTARY, weights, embedded(weights, x), labels, clamps, MATCH)
 
 
 def for_all(*clamps: dict[str, Any], given: Any = None, **wiring: Any) -> Clamps | None:

@@ -48,14 +48,17 @@ class Adam:
     def keep(self, members: Sequence[int]) -> dict[str, Tensor]:
         """Go on with some of the members only; their weights, in place of the old ones."""
         index = list(members)
-        state = [self._adam.state[w] for w in self.weights.values()]
-        kept = {n: w.detach()[index].requires_grad_() for n, w in self.weights.items()}
-        l2 = None if self.l2 is None else self.l2[index]
-        self.__init__(kept, self.lr, l2)  # type: ignore[misc]
-        for weight, old in zip(kept.values(), state, strict=True):
-            if old:
-                self._adam.state[weight] = {
-                    name: value[index].clone() if value.dim() else value
-                    for name, value in old.items()
-                }
-        return kept
+        before = [self._adam.state[weight] for weight in self.weights.values()]
+        lr = self.lr
+        self.weights = {
+            name: weight.detach()[index].requires_grad_()
+            for name, weight in self.weights.items()
+        }
+        self.l2 = None if self.l2 is None else self.l2[index]
+        self._adam = torch.optim.Adam(self.weights.values(), lr=lr)
+        for weight, state in zip(self.weights.values(), before, strict=True):
+            self._adam.state[weight] = {
+                name: value[index] if value.dim() else value
+                for name, value in state.items()
+            }
+        return self.weights

@@ -1,4 +1,4 @@
-"""A small causal transformer for in-context classification: many networks at once, on torch.
+"""A small causal transformer for in-context classification: many networks at once.
 
 A sequence is `exemplar label exemplar label ... query`, and the answer is read out at the
 query. All tensors carry the ensemble (seeds and conditions) in front, axis E; B is the
@@ -58,9 +58,7 @@ class Architecture:
         if self.d % self.heads:
             raise ValueError(f"{self.heads} heads do not divide d = {self.d}")
         if self.positions == "rope" and self.head_size % 2:
-            raise ValueError(
-                f"rotary positions need an even head size, not {self.head_size}"
-            )
+            raise ValueError(f"rotary positions: head size {self.head_size} must be even")
 
     @property
     def head_size(self) -> int:
