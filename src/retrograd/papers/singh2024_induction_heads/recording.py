@@ -24,13 +24,13 @@ OTHER = (*RUN, "other_record")
 ALWAYS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "sequences": (RECORD, "sequences", "sequences seen"),
     "loss": (RECORD, "nats", "cross-entropy on new sequences of trained classes"),
+}
+WHOLE: dict[str, tuple[tuple[str, ...], str, str]] = {
     "batch_loss": (
         RECORD,
         "nats",
         "on the batch before the record; at the start as `loss`",
     ),
-}
-WHOLE: dict[str, tuple[tuple[str, ...], str, str]] = {
     "accuracy": (RECORD, "1", "share of right answers on these sequences"),
     "induction_strength": (
         (*RECORD, "head"),

@@ -50,11 +50,9 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
     head of layer 0 that `prev` clamps chosen, by attention to the token before.
 
     Returns:
-        sequences, loss, batch_loss (condition, seed, record); pm_match and pm_prev
-        (seed, record) of `none` where asked for. Of whole networks also accuracy and the
-        heads' induction_strength and previous_strength (condition, seed, record, head),
-        the other sets' loss (`other_loss`) and accuracy, and the networks at the end taken
-        apart. A run that stopped early repeats its last record.
+        sequences and loss (condition, seed, record); pm_match and pm_prev (seed, record) of
+        `none` where asked for; of whole networks all of `recording.WHOLE`. A run that
+        stopped early repeats its last record.
 
     Raises:
         RetrogradError: a run diverged.
@@ -133,8 +131,9 @@ def _record(
 ) -> None:
     """Append what the networks are now to the records of their runs."""
     members = networks.members
-    values: dict[str, Any] = {"loss": found.loss, "batch_loss": batch_loss}
+    values: dict[str, Any] = {"loss": found.loss}
     if params.other_sets_every:
+        values["batch_loss"] = batch_loss
         values["accuracy"] = found.accuracy
         values["induction_strength"] = induction_strength(found)
         values["previous_strength"] = previous_strength(found)
