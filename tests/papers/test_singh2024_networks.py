@@ -163,6 +163,20 @@ def test_conditions_of_a_seed_share_weights_and_sequences() -> None:
     assert batch.classes[:4].max() < 6 + 10
 
 
+def test_more_labels_and_classes_leave_the_other_weights_as_they_are() -> None:
+    few, many = networks("none"), networks("none L=9 K=30")
+    of_labels = {"label", "readout.weight", "readout.bias"}
+    for name, weight in few.weights.items():
+        if name not in of_labels:
+            assert torch.equal(weight, many.weights[name])
+    assert torch.equal(few.weights["label"], many.weights["label"][:, :4])
+    assert torch.equal(
+        few.weights["readout.weight"], many.weights["readout.weight"][..., :4]
+    )
+    assert few.weights["label"].is_leaf
+    assert answers(many, batch_of(many)).shape == (2, 8, 9)
+
+
 def test_a_run_that_is_left_alone_goes_on_as_before() -> None:
     both, alone = networks("none", "prev", seeds=1), networks("prev", seeds=1)
     for made in (both, alone):

@@ -5,7 +5,7 @@ seed share both, so that what differs between them is the clamp. Float32 through
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,6 +38,7 @@ from retrograd.transformer import (
 
 Array = NDArray[np.float64]
 BLOCK = 50  # steps whose sequences are drawn at once
+DRAWN_LABELS = 15  # of which a network takes its first ones
 
 
 class Member(NamedTuple):
@@ -88,8 +89,7 @@ class Networks:
         self.params, self.members, self.step = params, list(members), 0
         self.device, labels = device, members[0].condition.L or params.L
         self.architecture = Architecture(params.D, labels, params.d, params.H)
-        rngs = [stream(params.seed, m.seed, "weights") for m in members]
-        self.weights = initial_weights(self.architecture, rngs, device)
+        self.weights = self._initial_weights()
         self._adam = Adam(self.weights, params.lr)
         self._clamps = self._compiled(self.members)
         numbers = {self._classes(m) for m in members}
@@ -102,6 +102,18 @@ class Networks:
             for m in members
         }
         self._drawn: list[Batch] = []
+
+    def _initial_weights(self) -> Weights:
+        """Of every member. Those of a seed are the same whatever its number of labels."""
+        rngs = [stream(self.params.seed, m.seed, "weights") for m in self.members]
+        labels = self.architecture.labels
+        most = replace(self.architecture, labels=max(labels, DRAWN_LABELS))
+        weights = initial_weights(most, rngs, self.device)
+        for name in ("label", "readout.weight", "readout.bias"):
+            drawn = weights[name].detach()
+            kept = drawn[:, :labels] if name == "label" else drawn[..., :labels]
+            weights[name] = kept.clone().requires_grad_()
+        return weights
 
     def _classes(self, member: Member) -> int:
         return member.condition.K or self.params.K
