@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor
 
-from retrograd import ensembles, transformer
+from retrograd import adam, ensembles, transformer
 from retrograd.errors import RetrogradError
 from retrograd.papers.singh2023_transient_icl import data, sequences
 from retrograd.papers.singh2023_transient_icl import toy as two_mechanisms
@@ -81,11 +81,11 @@ def architecture(
     )
 
 
-def rate(adam: Adam, step: int) -> float:
+def rate(params: Adam, step: int) -> float:
     """Learning rate of a step, counted from 1."""
-    if not adam.warm_up:
-        return adam.lr
-    return adam.lr * min(step / adam.warm_up, (adam.warm_up / step) ** 0.5)
+    if not params.warm_up:
+        return params.lr
+    return params.lr * min(step / params.warm_up, (params.warm_up / step) ** 0.5)
 
 
 class Batches:
@@ -149,7 +149,7 @@ class Ensemble:
         l2 = torch.tensor([c.l2 for c, _ in runs], dtype=torch.float32, device=device)
         self._norm = l2 if params.adam.regulariser == "norm" and l2.any() else None
         square = l2 if params.adam.regulariser == "square" and l2.any() else None
-        self._adam = transformer.Adam(self.weights, params.adam.lr, square)
+        self._adam = adam.Adam(self.weights, params.adam.lr, square)
         self._evaluators = self._fixed(exemplars)
         self._sum, self._summed = torch.zeros(len(runs), device=device), 0
 
