@@ -1,5 +1,6 @@
 """Exemplars, two hand-made oracles, and what products of trainings have in common."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,6 +157,13 @@ def select(product: xr.Dataset, **wanted: float) -> xr.Dataset:
     for name, value in wanted.items():
         chosen &= np.isclose(product[name].values, value, rtol=1e-6, atol=0)
     return product.isel(run=chosen)
+
+
+def speeds(products: Mapping[str, xr.Dataset]) -> xr.Dataset:
+    """Runs of seed 0 without regulariser at every speed δ of IWL, ascending."""
+    parts = [select(products[name], seed=0, l2=0) for name in ("l2", "main", "dscan")]
+    joined: xr.Dataset = xr.concat(parts, "run", join="exact")
+    return joined.sortby("delta")
 
 
 def smoothed(values: xr.DataArray) -> xr.DataArray:

@@ -238,6 +238,8 @@ class Experiment(Parameters):
     """the companion's small model on characters"""
     deep: Training | None = None
     """the paper's twelve blocks on embedded characters"""
+    deep_norm: Training | None = None
+    """the same with the sum of unsquared norms as regulariser"""
     deep_decayed: Training | None = None
     """the same by the rule of the joint ResNet runs: warm-up, and a rate that decays"""
     zipf: Training | None = None

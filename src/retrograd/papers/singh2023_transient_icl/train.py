@@ -31,7 +31,8 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
     Returns:
         loss, acc, ctx_acc (run, step, evaluator), see `sequences.metrics`; train_run (run,
         until), the mean loss of the training batches since the record before;
-        ih_strength (run, step, head), on the sequences of `flip`; theta_norm2 (run, step).
+        ih_strength (run, step, head), on the sequences of `flip`; theta_norm2 (run, step);
+        labels, their number; width d.
 
     Raises:
         RetrogradError: a run went non-finite; names it and the step.
@@ -60,6 +61,8 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
         "theta_norm2": variable(
             ("run", "step"), kept["theta_norm2"], "sum of squares of all parameters"
         ),
+        "labels": variable((), np.int32(ensemble.architecture.labels), "number of labels"),
+        "width": variable((), np.int32(params.network.d), "d, width of the network"),
     }
     return xr.Dataset(variables, data.run_coordinates(params))
 
