@@ -16,7 +16,8 @@ weights can read exactly but must grow for. It shows the dynamics (emergence, co
 decay, the effect of L2); it is no evidence that natural images have such time scales.
 
 Where to find it:
-    two-speed mixture, bursty sequences          data.exemplar_table, sequences.sample_bursty
+    two-speed mixture                            data.exemplar_table
+    bursty sequences                             sequences.sample_bursty
     evaluators train, icl, flip, ciwl, iwl       sequences.evaluator
     oracles that solve them by hand              data.match, data.read_label
     transformer, Adam with coupled L2            retrograd.transformer

@@ -68,7 +68,7 @@ def characters(exemplars: Characters) -> Exemplars:
     """
     from retrograd import character_embeddings, datasets
 
-    parts = [datasets.omniglot(part) for part in ("small1", "small2")]  # type: ignore[arg-type]
+    parts = [datasets.omniglot("small1"), datasets.omniglot("small2")]
     drawings: dict[tuple[str, int], dict[int, NDArray[np.uint8]]] = {}
     for part in parts:  # an alphabet that is in both has the same drawings
         rows = zip(part.alphabet, part.character, part.drawer, part.ink, strict=True)
@@ -79,10 +79,16 @@ def characters(exemplars: Characters) -> Exemplars:
     )
     if exemplars.augmented:
         classes = np.concatenate(
-            [np.rot90(a, k, (2, 3)) for a in (classes, classes[..., ::-1]) for k in range(4)]
+            [
+                np.rot90(a, k, (2, 3))
+                for a in (classes, classes[..., ::-1])
+                for k in range(4)
+            ]
         )
     K, n_ex = classes.shape[:2]
-    x = character_embeddings.embed(classes.reshape(-1, *classes.shape[2:]), exemplars.inputs)
+    x = character_embeddings.embed(
+        classes.reshape(-1, *classes.shape[2:]), exemplars.inputs
+    )
     table = x.astype(np.float32).reshape(K, n_ex, exemplars.inputs)
     return Exemplars(table, K, np.zeros((K, 0), np.float32), exemplars.inputs)
 
@@ -137,7 +143,9 @@ def run_coordinates(params: Training) -> dict[str, xr.Variable]:
         "until": variable("until", steps[1:], "last step of the interval"),
         "evaluator": variable("evaluator", list(EVALUATORS), "set of sequences"),
         "head": variable(
-            "head", np.arange(params.network.heads, dtype=np.int32), "head of the last layer"
+            "head",
+            np.arange(params.network.heads, dtype=np.int32),
+            "head of the last layer",
         ),
     }
 

@@ -131,7 +131,8 @@ def fig5(products: Products) -> Figure:
     figure = Figure(figsize=(8.6, 3.4))
     one, every = figure.subplots(1, 2)
     # The run that loses most of what it had learnt.
-    run = int((toy["l1"].isel(iteration=-1) - toy["l1"].min("iteration")).argmax())
+    lost = toy["l1"].isel(iteration=-1) - toy["l1"].min("iteration")
+    run = int(lost.values.argmax())
     texts = {"L": "L", "l1": "$l_1$ (like ICL)", "l2": "$l_2$ (like CIWL)"}
     for name, color in (("L", "k"), ("l1", "C0"), ("l2", "C2")):
         for product, style in ((toy, "-"), (theory, "--")):
@@ -139,7 +140,7 @@ def fig5(products: Products) -> Figure:
             wide = {"linewidth": 2.2, "alpha": 0.5} if style == "-" else {"linewidth": 1.1}
             label = texts[name] if style == "-" else None
             x = 1 + values["iteration"]
-            one.plot(x, values, style, color=color, label=label, **wide)  # type: ignore[arg-type]
+            one.plot(x, values, style, color=color, label=label, **wide)
     one.plot([], [], "k--", linewidth=1.1, label="gradient flow")
     one.set(title=f"initial state {run}", ylabel="loss")
     one.legend()
@@ -164,17 +165,20 @@ def fig6(products: Products) -> Figure:
         ends.plot(places, final(values), "o-", color=COLORS[name], label=f"{name}, final")
     ends.set_xticks(places, [f"{delta:g}" for delta in runs["delta"].values])
     ends.axhline(0.5, color="k", linestyle=":", linewidth=1)
-    ends.set(xlabel="δ", ylabel="accuracy", ylim=(0, 1), title="persistent, transient, absent")
+    ends.set(
+        xlabel="δ", ylabel="accuracy", ylim=(0, 1), title="persistent, transient, absent"
+    )
     ends.legend()
     risen = accuracy(runs, "ciwl") >= RISEN
-    reached = risen.any("step").values
+    reached = (risen.any("step") & (runs["delta"] > 0)).values
     when = runs["step"][risen.argmax("step")].values[reached]
     delta = runs["delta"].values[reached]
     times.plot(delta, when, "C2o-", label=f"ciwl reaches {RISEN:g}")
     if len(delta):
         middle = len(delta) // 2
         times.plot(delta, when[middle] * delta[middle] / delta, "k:", label="∝ 1/δ")
-    times.set(xscale="log", yscale="log", xlabel="δ", ylabel="step")
+        times.set(xscale="log", yscale="log")
+    times.set(xlabel="δ", ylabel="step")
     times.set_title("in-weights learning comes at ~1/δ")
     times.legend()
     return figure

@@ -1,8 +1,8 @@
 """Sequences for training and evaluation, and how well they are completed.
 
-A sequence has N pairs of an exemplar and a label, and the query, which comes last: arrays of
-classes and labels are (sequence, N + 1), and the last label is the one to be said. The label
-of class c is c mod the number of labels; classes of characters have a label each.
+A sequence has N pairs of an exemplar and a label, and the query, which comes last: arrays
+of classes and labels are (sequence, N + 1), and the last label is the one to be said. The
+label of class c is c mod the number of labels; classes of characters have a label each.
 """
 
 from collections.abc import Callable
@@ -46,7 +46,7 @@ class Law:
         return np.minimum(found, self.K - 1)
 
     def draw_other(self, rng: np.random.Generator, taken: Integers) -> Integers:
-        """Classes whose labels are not among those of `taken`, (sequence, ...): (sequence,).
+        """Classes (sequence,) without the labels of those `taken`, (sequence, any number).
 
         Only what is not allowed is drawn again.
         """

@@ -1,6 +1,7 @@
 """Predictions: the ceiling of in-context learning, and the flow of two mechanisms."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -116,7 +117,7 @@ def competition(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
             for v in NAMES
         ]
         states = ode.integrate(
-            lambda t, state, size=size: _velocity(params, state, size),
+            partial(_velocity, params, size),
             initial,
             times,
             what=f"the flow of two mechanisms, run {run}",
@@ -130,14 +131,12 @@ def competition(params: Toy, inputs: Mapping[str, xr.Dataset]) -> xr.Dataset:
     return toy.product(params, {name: np.stack(rows) for name, rows in found.items()})
 
 
-def _velocity(params: Toy, state: Array, size: Array) -> Array:
-    """d/dt of (|v|², v·v*) for v = a, b, c, d, from `size`, their |v*|²: (4, 2)."""
-    P, O = state.T
+def _velocity(params: Toy, size: Array, t: float, state: Array) -> Array:
+    """d/dt of (|v|², v·v*) for v = a, b, c, d, (4, 2); `size`: their |v*|²."""
+    P, Q = state.T
     n1, n2 = params.n**3, params.n**2 * params.n_d
-    l1, l2 = (
-        (P[i] * P[1] * P[2] - 2 * O[i] * O[1] * O[2] + size[i] * size[1] * size[2]) / (2 * n)
-        for i, n in ((0, n1), (3, n2))
-    )
+    mine, cross, wanted = (p[[0, 3]] * p[1] * p[2] for p in (P, Q, size))
+    l1, l2 = (mine - 2 * cross + wanted) / (2 * np.array([n1, n2]))
     w1, w2 = (l2 + params.mu2) / (2 * n1), (l1 + params.mu1) / (2 * n2)
     cost = params.alpha / (2 * params.n * params.n_d)
     dP = np.array(
@@ -148,12 +147,12 @@ def _velocity(params: Toy, state: Array, size: Array) -> Array:
             w2 * P[1] * P[2] + cost * P[0],
         ]
     )
-    dO = -2 * np.array(
+    dQ = -2 * np.array(
         [
-            w1 * O[1] * O[2],
-            (w1 * O[0] + w2 * O[3]) * O[2],
-            (w1 * O[0] + w2 * O[3]) * O[1],
-            w2 * O[1] * O[2],
+            w1 * Q[1] * Q[2],
+            (w1 * Q[0] + w2 * Q[3]) * Q[2],
+            (w1 * Q[0] + w2 * Q[3]) * Q[1],
+            w2 * Q[1] * Q[2],
         ]
     )
-    return np.stack([-4 * P * dP - 2 * O * dO, -2 * O * dP - size * dO], -1)
+    return np.stack([-4 * P * dP - 2 * Q * dQ, -2 * Q * dP - size * dQ], -1)

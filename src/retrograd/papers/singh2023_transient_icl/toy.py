@@ -74,9 +74,7 @@ def losses_of_products(
     n = sizes(params)
 
     def error(x: str) -> Array:
-        mine, cross, wanted = (
-            p[x] * p["b"] * p["c"] for p in (square, overlap, size)
-        )
+        mine, cross, wanted = (p[x] * p["b"] * p["c"] for p in (square, overlap, size))
         found: Array = (mine - 2 * cross + wanted) / (2 * n[x] * n["b"] * n["c"])
         return found
 

@@ -51,7 +51,7 @@ def train(params: Training, inputs: Nothing, device: torch.device) -> xr.Dataset
     }
     variables |= {
         "train_run": variable(
-            ("run", "until"), kept["train_run"][:, 1:], "mean loss of training batches, nats"
+            ("run", "until"), kept["train_run"][:, 1:], "mean loss of its batches, nats"
         ),
         "ih_strength": variable(
             ("run", "step", "head"),
@@ -237,7 +237,7 @@ class Ensemble:
                 found[kind].append(value)
             if name == "flip":
                 strength = induction(activations.patterns[-1][..., -1, :], batch)
-        norms = [w.detach().double().pow(2).flatten(1).sum(1) for w in self.weights.values()]
+        norms = [w.double().square().flatten(1).sum(1) for w in self.weights.values()]
         mean = self._sum.cpu().numpy().astype(float) / max(self._summed, 1)
         self._sum, self._summed = torch.zeros_like(self._sum), 0
         return {name: np.stack(values, -1) for name, values in found.items()} | {
