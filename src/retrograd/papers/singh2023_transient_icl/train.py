@@ -197,8 +197,7 @@ class Ensemble:
         self._sum += losses.detach()
         self._summed += 1
         if self._norm is not None:
-            norms = [w.flatten(1).norm(dim=1) for w in self.weights.values()]
-            losses = losses + self._norm * torch.stack(norms).sum(0)
+            losses = losses + self._norm * sum_of_norms(self.weights)
         self._adam.lr = rate(self.params.adam, self.step)
         self._adam.step(losses)
 
@@ -245,6 +244,11 @@ class Ensemble:
             "ih_strength": strength,
             "theta_norm2": torch.stack(norms).sum(0).cpu().numpy(),
         }
+
+
+def sum_of_norms(weights: transformer.Weights) -> Tensor:
+    """Σ |W| over the tensors of every run, (run,); without gradient where W is zero."""
+    return torch.stack([w.flatten(1).norm(dim=1) for w in weights.values()]).sum(0)
 
 
 def induction(pattern: Tensor, batch: sequences.Batch) -> Array:
