@@ -149,7 +149,7 @@ def test_bursty_sequences_are_what_they_say(
     query = classes[:, -1:]
     assert classes.shape == roles.shape == (50, N + 1)
     assert (roles[:, -1] == QUERY).all()
-    assert (0 <= classes).all()
+    assert (classes >= 0).all()
     assert (classes < law.K).all()
     assert ((roles == BURST).sum(1) == b).all()
     assert ((roles == DISTRACTOR).sum(1) == b).all()

@@ -9,7 +9,7 @@ import torch
 from retrograd import adam, transformer
 from retrograd.config import SCALES, load_paper
 from retrograd.errors import RetrogradError
-from retrograd.papers.singh2023_transient_icl import data, sequences, train
+from retrograd.papers.singh2023_transient_icl import data, reading, sequences, train
 from retrograd.papers.singh2023_transient_icl.params import Adam, Mixture, Training
 from singh2023_setup import CPU, SLUG, trained, training
 
@@ -248,7 +248,7 @@ def test_a_product_has_what_it_says() -> None:
     for name, values in made.data_vars.items():
         np.testing.assert_array_equal(values, again[name])
     assert abs(made["ih_strength"]).max() <= 1
-    ordered = data.smoothed(made["theta_norm2"])
+    ordered = reading.smoothed(made["theta_norm2"])
     assert ordered["step"].values.tolist() == [5, 10, 15]
 
 
@@ -264,9 +264,7 @@ def small(params: Training) -> Training:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_preset_takes_its_steps(
-    monkeypatch: pytest.MonkeyPatch, scale: str
-) -> None:
+def test_every_preset_takes_its_steps(monkeypatch: pytest.MonkeyPatch, scale: str) -> None:
     def characters(exemplars: Any) -> data.Exemplars:
         table = np.random.default_rng(0).standard_normal((40, 20, exemplars.inputs))
         empty = np.zeros((40, 0), np.float32)

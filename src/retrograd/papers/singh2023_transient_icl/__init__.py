@@ -19,6 +19,7 @@ Where to find it:
     two-speed mixture                            data.exemplar_table
     bursty sequences                             sequences.sample_bursty
     evaluators train, icl, flip, ciwl, iwl       sequences.evaluator
+    peaks, ends and their steps                  reading
     oracles that solve them by hand              data.match, data.read_label
     transformer, Adam with coupled L2            retrograd.transformer
     training and what is recorded                train.Ensemble

@@ -10,14 +10,14 @@ import xarray as xr
 from scipy.stats import spearmanr
 
 from retrograd.claims import Products, Statistics
-from retrograd.papers.singh2023_transient_icl import data
-from retrograd.papers.singh2023_transient_icl.data import (
+from retrograd.papers.singh2023_transient_icl.reading import (
     accuracy,
     final,
     peak,
     peak_step,
     select,
     smoothed,
+    speeds,
 )
 
 STRONGEST = 1e-4  # λ of the regulariser at which ICL persists
@@ -137,7 +137,7 @@ def c12(products: Products) -> Statistics:
 
 def c13(products: Products) -> Statistics:
     """Peak and final flip of seed 0 where IWL is slow, in between, and fast."""
-    runs = data.speeds(products)
+    runs = speeds(products)
     flip = accuracy(runs, "flip")
     highest, end = (
         values.swap_dims(run="delta").drop_vars(["run", "seed", "l2"])

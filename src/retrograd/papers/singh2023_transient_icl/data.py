@@ -1,6 +1,5 @@
 """Exemplars, two hand-made oracles, and what products of trainings have in common."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,48 +147,3 @@ def run_coordinates(params: Training) -> dict[str, xr.Variable]:
             "head of the last layer",
         ),
     }
-
-
-# ---- reading products --------------------------------------------------------------------
-
-
-def accuracy(product: xr.Dataset, name: str) -> xr.DataArray:
-    """Accuracy of an evaluator, (run, step): within the context for icl, flip and ciwl."""
-    kind = "acc" if name in ("train", "iwl") else "ctx_acc"
-    return product[kind].sel(evaluator=name, drop=True)
-
-
-def select(product: xr.Dataset, **wanted: float) -> xr.Dataset:
-    """Runs with these values of seed, delta or l2."""
-    chosen = np.ones(product.sizes["run"], bool)
-    for name, value in wanted.items():
-        chosen &= np.isclose(product[name].values, value, rtol=1e-6, atol=0)
-    return product.isel(run=chosen)
-
-
-def speeds(products: Mapping[str, xr.Dataset]) -> xr.Dataset:
-    """Runs of seed 0 without regulariser at every speed δ of IWL, ascending."""
-    parts = [select(products[name], seed=0, l2=0) for name in ("l2", "main", "dscan")]
-    joined: xr.Dataset = xr.concat(parts, "run", join="exact")
-    return joined.sortby("delta")
-
-
-def smoothed(values: xr.DataArray) -> xr.DataArray:
-    """Mean of three records, at the middle one: (..., step) without its ends."""
-    mean: xr.DataArray = values.rolling(step=3, center=True).mean()
-    return mean.isel(step=slice(1, -1))
-
-
-def peak(values: xr.DataArray) -> xr.DataArray:
-    """The largest of the smoothed values over the steps."""
-    return smoothed(values).max("step")
-
-
-def peak_step(values: xr.DataArray) -> xr.DataArray:
-    """t*: the step at which the smoothed values are largest."""
-    return smoothed(values).idxmax("step")
-
-
-def final(values: xr.DataArray, time: str = "step") -> xr.DataArray:
-    """Mean of the last four records."""
-    return values.isel({time: slice(-4, None)}).mean(time)

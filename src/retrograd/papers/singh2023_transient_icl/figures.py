@@ -8,8 +8,13 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from retrograd.papers.singh2023_transient_icl import data
-from retrograd.papers.singh2023_transient_icl.data import accuracy, final, peak, select
+from retrograd.papers.singh2023_transient_icl.reading import (
+    accuracy,
+    final,
+    peak,
+    select,
+    speeds,
+)
 
 Products = Mapping[str, xr.Dataset]
 NAMES = {
@@ -155,7 +160,7 @@ def fig5(products: Products) -> Figure:
 
 def fig6(products: Products) -> Figure:
     """What the speed δ of in-weights learning decides, and when it has come."""
-    runs = data.speeds(products)
+    runs = speeds(products)
     figure = Figure(figsize=(8.6, 3.4))
     ends, times = figure.subplots(1, 2)
     places = np.arange(runs.sizes["run"])
