@@ -173,7 +173,10 @@ def test_c5_is_flip_and_icl_at_every_lambda(
 ) -> None:
     # Seeds that were not regularised do not count.
     ends = [without, without, 1, 1, 1]
-    pair = {"main": main(flip=rise_and_fall(0.95, ends)), "l2": regularised(icl, flip)}
+    pair = {
+        "main": main(flip=rise_and_fall(0.95, ends)),
+        "controls": regularised(icl, flip),
+    }
     found, statistics = judge("c5", pair)
     assert found is holds
     assert statistics["flip_without"] == pytest.approx(without)
@@ -185,7 +188,7 @@ def test_c5_is_flip_and_icl_at_every_lambda(
 
 def test_c5_fails_where_icl_fades_in_spite_of_l2() -> None:
     made = regularised([0.7, 0.8, 0.9, 0.9], [0.3, 0.5, 0.9, 0.9], peak=0.97)
-    pair = {"main": main(flip=rise_and_fall(0.9, 0.1)), "l2": made}
+    pair = {"main": main(flip=rise_and_fall(0.9, 0.1)), "controls": made}
     found, statistics = judge("c5", pair)
     assert not found
     assert statistics["transience_strongest"] == pytest.approx(0.07)
@@ -196,7 +199,7 @@ def test_c6_is_the_growth_of_the_loss_with_lambda(holds: bool) -> None:
     losses = np.repeat([0.06, 0.11, 0.24, 0.3] if holds else [0.06, 0.05, 0.24, 0.3], 2)
     pair = {
         "main": main(train_run=np.full(24, 0.04)),
-        "l2": product(REGULARISED, train_run=losses[:, None] * np.ones(24)),
+        "controls": product(REGULARISED, train_run=losses[:, None] * np.ones(24)),
     }
     found, statistics = judge("c6", pair)
     assert found is holds
@@ -208,7 +211,7 @@ def test_c9_is_the_control_without_an_in_weights_route(holds: bool) -> None:
     # What is regularised may fade: only δ = 0 without λ counts.
     icl = [0.5, 0.5, 0.5, 0.9 if holds else 0.84]
     made = regularised(icl, [0.1, 0.1, 0.1, 0.9])
-    found, statistics = judge("c9", {"l2": made})
+    found, statistics = judge("c9", {"controls": made})
     assert found is holds
     np.testing.assert_allclose(statistics["icl"], icl[-1], rtol=1e-6)
     np.testing.assert_allclose(statistics["transience"], 0.9 - icl[-1], atol=1e-6)
@@ -224,7 +227,7 @@ def test_c10_is_the_induction_strength_left(
     runs = np.repeat([0.5, 0.5, 0.5, control], 2)
     pair = {
         "main": main(ih=2 * rise_and_fall(1, end, 0)),
-        "l2": product(REGULARISED, ih=rise_and_fall(1, runs, 0)),
+        "controls": product(REGULARISED, ih=rise_and_fall(1, runs, 0)),
     }
     found, statistics = judge("c10", pair)
     assert found is holds
@@ -296,17 +299,15 @@ def test_c13_is_peak_and_end_at_every_speed(
         return rise_and_fall(*ends[delta], start=0.4)
 
     # Other seeds, and what is regularised, do not count.
-    control = np.full((8, 24), 0.3)
+    control = np.full((11, 24), 0.3)
     control[6] = curve(0.0)
+    control[8:] = [curve(delta) for delta in SPEEDS]
     transient = np.full((5, 24), 0.3)
     transient[0] = curve(0.007)
+    others = [{"delta": delta, "seeds": [0]} for delta in SPEEDS]
     made = {
         "main": main(flip=transient),
-        "l2": product(REGULARISED, flip=control),
-        "dscan": product(
-            [{"delta": delta, "seeds": [0]} for delta in SPEEDS],
-            flip=np.stack([curve(delta) for delta in SPEEDS]),
-        ),
+        "controls": product(REGULARISED + others, flip=control),
     }
     found, statistics = judge("c13", made)
     assert found is holds
@@ -361,7 +362,9 @@ def test_l2_is_the_distance_from_a_perfect_matcher(holds: bool) -> None:
     params = load_paper(SLUG, seed=0).scales["laptop"].ceiling
     ceiling = theory.ceiling(params.model_copy(update={"samples": 2000}), {})
     icl = [0.5, 0.5, 0.5, 0.92 if holds else 0.98]
-    found, statistics = judge("L2", {"l2": regularised(icl, [0.9] * 4), "ceiling": ceiling})
+    found, statistics = judge(
+        "L2", {"controls": regularised(icl, [0.9] * 4), "ceiling": ceiling}
+    )
     assert found is holds
     best = float(ceiling["repeated"][0])
     np.testing.assert_allclose(statistics["below_ceiling"], best - icl[-1], rtol=1e-5)

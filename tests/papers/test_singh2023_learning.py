@@ -280,4 +280,4 @@ def test_every_preset_takes_its_steps(monkeypatch: pytest.MonkeyPatch, scale: st
             assert all(torch.isfinite(w).all() for w in ensemble.weights.values())
             assert all(np.isfinite(v).all() for v in ensemble.record().values())
             taken += 1
-    assert taken == (11 if scale == "published" else 6)
+    assert taken == (10 if scale == "published" else 5)

@@ -192,21 +192,21 @@ def _transience(product: xr.Dataset, name: str) -> xr.DataArray:
 
 def _strengths(products: Products) -> list[float]:
     """All λ, ascending; 0 is the training without any."""
-    regularised = products["l2"]["l2"].values
+    regularised = products["controls"]["l2"].values
     return [0.0, *np.unique(regularised[regularised > 0]).tolist()]
 
 
 def _regularised(products: Products, l2: float) -> xr.Dataset:
     """Runs at one λ: the same seeds at each."""
     if l2:
-        return select(products["l2"], l2=l2)
-    main, seeds = products["main"], np.unique(products["l2"]["seed"])
-    return main.isel(run=np.isin(main["seed"], seeds))
+        return select(products["controls"], l2=l2)
+    main, controls = products["main"], products["controls"]
+    return main.isel(run=np.isin(main["seed"], controls["seed"][controls["l2"] > 0]))
 
 
 def _control(products: Products) -> xr.Dataset:
     """Runs without an in-weights route."""
-    return select(products["l2"], delta=0, l2=0)
+    return select(products["controls"], delta=0, l2=0)
 
 
 def _near(values: xr.DataArray, deltas: tuple[float, ...]) -> xr.DataArray:

@@ -77,12 +77,11 @@ def fig2(products: Products) -> Figure:
 
 def fig3(products: Products) -> Figure:
     """ICL with L2 regularisation: over training, and at the end."""
-    main, regularised = products["main"], products["l2"]
-    strengths = np.unique(regularised["l2"])
-    strengths = strengths[strengths > 0]
-    seeds = np.unique(regularised["seed"])
-    runs = {0.0: main.isel(run=np.isin(main["seed"], seeds))}
-    runs |= {float(l2): select(regularised, l2=l2) for l2 in strengths}
+    main, controls = products["main"], products["controls"]
+    regularised = controls.isel(run=controls["l2"].values > 0)
+    runs = {0.0: main.isel(run=np.isin(main["seed"], regularised["seed"]))}
+    for l2 in np.unique(regularised["l2"]):
+        runs[float(l2)] = select(regularised, l2=l2)
     figure = Figure(figsize=(9.2, 3.4))
     *panels, last = figure.subplots(1, 3, width_ratios=[1.2, 1.2, 1])
     for axes, name in zip(panels, ("icl", "flip"), strict=True):
@@ -107,7 +106,7 @@ def fig3(products: Products) -> Figure:
 
 def fig4(products: Products) -> Figure:
     """With and without an in-weights route: flip, and induction heads."""
-    control = select(products["l2"], delta=0, l2=0)
+    control = select(products["controls"], delta=0, l2=0)
     main = products["main"]
     pair = ((main, "C3", "with"), (control, "C0", "without (δ = 0)"))
     figure = Figure(figsize=(9.2, 3.4))

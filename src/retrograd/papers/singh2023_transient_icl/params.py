@@ -220,10 +220,8 @@ class Experiment(Parameters):
 
     main: Training | None = None
     """the transient: seeds without regulariser"""
-    l2: Training | None = None
-    """with L2, and without an in-weights route (δ = 0)"""
-    dscan: Training | None = None
-    """other speeds of in-weights learning"""
+    controls: Training | None = None
+    """with L2; without an in-weights route (δ = 0); at other speeds δ of it"""
     narrow: Training | None = None
     """a narrower network"""
     wide: Training | None = None

@@ -22,7 +22,7 @@ def select(product: xr.Dataset, **wanted: float) -> xr.Dataset:
 
 def speeds(products: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Runs of seed 0 without regulariser at every speed δ of IWL, ascending."""
-    parts = [select(products[name], seed=0, l2=0) for name in ("l2", "main", "dscan")]
+    parts = [select(products[name], seed=0, l2=0) for name in ("controls", "main")]
     joined: xr.Dataset = xr.concat(parts, "run", data_vars="all", join="exact")
     return joined.sortby("delta")
 
