@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from retrograd.papers.singh2023_transient_icl.reading import (
     accuracy,
@@ -203,5 +204,6 @@ def _curves(
     options: dict[str, Any] = {"color": color, "linestyle": style}
     for run in values["run"].values:
         axes.plot(values[time], values.sel(run=run), alpha=0.3, linewidth=0.6, **options)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     mean = values.mean("run")
     axes.plot(mean[time], mean, label=label or None, linewidth=1.6, **options)
