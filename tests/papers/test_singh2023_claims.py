@@ -316,6 +316,28 @@ def test_c13_is_peak_and_end_at_every_speed(
     assert statistics["middle_peak"] == pytest.approx(ends[0.007][0])
 
 
+@pytest.mark.parametrize(("power", "holds"), [(1, True), (0.5, False), (1.5, False)])
+def test_t4_is_the_exponent_of_the_time_of_ciwl(power: float, holds: bool) -> None:
+    def curve(delta: float) -> Array:
+        return np.where(np.arange(24) >= 20 * (0.004 / delta) ** power, 0.9, 0.5)
+
+    others = [{"delta": delta, "seeds": [0]} for delta in (0.004, 0.02)]
+    control = np.full((10, 24), 0.5)  # without δ it never comes
+    control[8:] = [curve(0.004), curve(0.02)]
+    made = {
+        "main": product([{"delta": 0.01, "seeds": [0]}], ciwl=curve(0.01)),
+        "controls": product(REGULARISED + others, ciwl=control),
+    }
+    found, statistics = judge("T4", made)
+    assert found is holds
+    assert statistics["exponent"] == pytest.approx(-power, abs=0.1)
+
+
+def test_t4_fails_where_nothing_comes() -> None:
+    made = {"main": main(), "controls": product(REGULARISED)}
+    assert not judge("T4", made)[0]
+
+
 # ---- the toy, and the rest ---------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """One function per claim: its statistics, from the products.
 
-c1 to c14 are those of the project's specification. Trajectories are smoothed by a mean of
-three records before their peak, and its step t*, are taken; `final` is the mean of the last
-four records; the transience index TI is peak − final.
+c1 to c14 are those of the project's specification, t4 is of its theory. Trajectories are
+smoothed by a mean of three records before their peak, and its step t*, are taken; `final`
+is the mean of the last four records; the transience index TI is peak − final.
 """
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from retrograd.claims import Products, Statistics
 from retrograd.papers.singh2023_transient_icl.reading import (
     accuracy,
+    arrival,
     final,
     peak,
     peak_step,
@@ -173,6 +174,14 @@ def l2(products: Products) -> Statistics:
     ceiling = float(products["ceiling"]["repeated"].isel(case=0))
     icl = final(accuracy(_control(products), "icl"))
     return {"below_ceiling": ceiling - _by_seed(icl)}
+
+
+def t4(products: Products) -> Statistics:
+    """Slope of log step over log δ, where ciwl comes."""
+    when = arrival(speeds(products))
+    if when.size < 2:
+        return {"exponent": np.nan}
+    return {"exponent": float(np.polyfit(np.log(when["delta"]), np.log(when), 1)[0])}
 
 
 # ---- parts -----------------------------------------------------------------------------

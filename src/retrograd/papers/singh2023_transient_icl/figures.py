@@ -10,7 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from retrograd.papers.singh2023_transient_icl.reading import (
+    RISEN,
     accuracy,
+    arrival,
     final,
     peak,
     select,
@@ -25,7 +27,6 @@ NAMES = {
     "ciwl": "ciwl: weights choose among labels in context",
 }
 COLORS = {"train": "0.45", "icl": "C0", "flip": "C3", "ciwl": "C2"}
-RISEN = 0.75  # accuracy of ciwl at which in-weights learning counts as there
 
 
 def fig1(products: Products) -> Figure:
@@ -116,8 +117,8 @@ def fig4(products: Products) -> Figure:
         _curves(flips, accuracy(product, "flip"), color, text)
         _curves(strengths, product["ih_strength"].sum("head"), color, text)
     flips.axhline(0.5, color="k", linestyle=":", linewidth=1)
-    flips.set(ylabel="accuracy of flip", ylim=(0, 1), title="in-weights route")
-    flips.legend()
+    flips.set(ylabel="accuracy of flip", ylim=(0, 1), title="labels swapped")
+    flips.legend(title="in-weights route", title_fontsize="small")
     strengths.set(ylabel="induction strength", title="sum over heads")
     shown = {"-": main.isel(run=0), "--": control.isel(run=0)}
     for style, run in shown.items():
@@ -127,6 +128,7 @@ def fig4(products: Products) -> Figure:
     heads.set(ylabel="induction strength", title="heads of seed 0 (dashed: δ = 0)")
     for axes in (flips, strengths, heads):
         axes.set_xlabel("step")
+        axes.xaxis.set_major_locator(MaxNLocator(4))
     return figure
 
 
@@ -174,15 +176,16 @@ def fig6(products: Products) -> Figure:
         xlabel="δ", ylabel="accuracy", ylim=(0, 1), title="persistent, transient, absent"
     )
     ends.legend()
-    risen = accuracy(runs, "ciwl") >= RISEN
-    reached = (risen.any("step") & (runs["delta"] > 0)).values
-    when = runs["step"][risen.argmax("step")].values[reached]
-    delta = runs["delta"].values[reached]
+    when = arrival(runs)
+    delta = when["delta"].values
     times.plot(delta, when, "C2o-", label=f"ciwl reaches {RISEN:g}")
-    if len(delta):
-        middle = len(delta) // 2
-        times.plot(delta, when[middle] * delta[middle] / delta, "k:", label="∝ 1/δ")
+    if when.size:
+        middle = when.size // 2
+        times.plot(delta, float(when[middle]) * delta[middle] / delta, "k:", label="∝ 1/δ")
         times.set(xscale="log", yscale="log")
+        times.set_xticks(delta, [f"{x:g}" for x in delta])
+        times.set_yticks(when.values, [f"{x:g}" for x in when.values])
+        times.minorticks_off()
     times.set(xlabel="δ", ylabel="step")
     times.set_title("in-weights learning comes at ~1/δ")
     times.legend()

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+RISEN = 0.75  # accuracy of ciwl at which in-weights learning counts as there
+
 
 def accuracy(product: xr.Dataset, name: str) -> xr.DataArray:
     """Accuracy of an evaluator, (run, step): within the context for icl, flip and ciwl."""
@@ -25,6 +27,13 @@ def speeds(products: Mapping[str, xr.Dataset]) -> xr.Dataset:
     parts = [select(products[name], seed=0, l2=0) for name in ("controls", "main")]
     joined: xr.Dataset = xr.concat(parts, "run", data_vars="all", join="exact")
     return joined.sortby("delta")
+
+
+def arrival(runs: xr.Dataset) -> xr.DataArray:
+    """Step at which ciwl first reaches RISEN, of the runs that get there: (run,)."""
+    risen = accuracy(runs, "ciwl") >= RISEN
+    there = (risen.any("step") & (runs["delta"] > 0)).values
+    return runs["step"][risen.argmax("step")].drop_vars("step").isel(run=there)
 
 
 def smoothed(values: xr.DataArray) -> xr.DataArray:
