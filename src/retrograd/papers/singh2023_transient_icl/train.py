@@ -153,37 +153,25 @@ class Ensemble:
         self._norm = l2 if params.adam.regulariser == "norm" and l2.any() else None
         square = l2 if params.adam.regulariser == "square" and l2.any() else None
         self._adam = adam.Adam(self.weights, params.adam.lr, square)
-        self._evaluators = self._fixed(exemplars)
-        self._sum, self._summed = torch.zeros(len(runs), device=device), 0
-
-    def _fixed(self, exemplars: data.Exemplars) -> dict[str, sequences.Batch]:
-        law, n_ex = exemplars.law(self.params.sequences.zipf), exemplars.table.shape[1]
-        self._n_ex = n_ex
-        return {
-            name: sequences.evaluator(
-                name,
-                self.params.seed,
-                self.params.evaluated,
-                law,
-                n_ex,
-                self.params.sequences,
-            )
-            for name in sequences.EVALUATORS
-        }
+        self._evaluated = evaluators(params, exemplars)
+        self._n_ex = exemplars.table.shape[1]
+        self._sum = torch.zeros(len(runs), dtype=torch.float64, device=device)
+        self._summed = 0
 
     def advance_to(
         self, step: int, report: Callable[[int], object] = lambda taken: None
     ) -> None:
-        """Take steps up to `step`, and report how many were taken.
+        """Take steps up to `step`, and report how many now and then.
 
         Raises:
             RetrogradError: a run went non-finite; names it and the step.
         """
-        taken = step - self.step
         while self.step < step:
-            self._descend()
-        self._check_finite()
-        report(taken)
+            count = min(DRAWN_AT_ONCE, step - self.step)
+            for _ in range(count):
+                self._descend()
+            self._check_finite()
+            report(count)
 
     def _descend(self) -> None:
         self.step += 1
@@ -227,7 +215,7 @@ class Ensemble:
         found: dict[str, list[Array]] = {"loss": [], "acc": [], "ctx_acc": []}
         device = self._table.device
         alike = torch.zeros_like(self._of_run)  # all runs see the same sequences
-        for name, batch in self._evaluators.items():
+        for name, batch in self._evaluated.items():
             rows = torch.from_numpy(batch.rows(self._n_ex)).to(device)[None]
             context = torch.from_numpy(batch.labels[:, :-1]).to(device)[None]
             activations = self._forward(rows, context, alike)
@@ -237,13 +225,24 @@ class Ensemble:
             if name == "flip":
                 strength = induction(activations.patterns[-1][..., -1, :], batch)
         norms = [w.double().square().flatten(1).sum(1) for w in self.weights.values()]
-        mean = self._sum.cpu().numpy().astype(float) / max(self._summed, 1)
+        mean = self._sum.cpu().numpy() / max(self._summed, 1)
         self._sum, self._summed = torch.zeros_like(self._sum), 0
         return {name: np.stack(values, -1) for name, values in found.items()} | {
             "train_run": mean,
             "ih_strength": strength,
             "theta_norm2": torch.stack(norms).sum(0).cpu().numpy(),
         }
+
+
+def evaluators(params: Training, exemplars: data.Exemplars) -> dict[str, sequences.Batch]:
+    """The fixed sequences of every evaluator, by name."""
+    law, n_ex = exemplars.law(params.sequences.zipf), exemplars.table.shape[1]
+    return {
+        name: sequences.evaluator(
+            name, params.seed, params.evaluated, law, n_ex, params.sequences
+        )
+        for name in sequences.EVALUATORS
+    }
 
 
 def sum_of_norms(weights: transformer.Weights) -> Tensor:
