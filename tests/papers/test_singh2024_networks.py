@@ -165,6 +165,7 @@ def test_conditions_of_a_seed_share_weights_and_sequences() -> None:
 
 def test_more_labels_and_classes_leave_the_other_weights_as_they_are() -> None:
     few, many = networks("none"), networks("none L=9 K=30")
+    together = networks("none", "none L=9 K=30")
     of_labels = {"label", "readout.weight", "readout.bias"}
     for name, weight in few.weights.items():
         if name not in of_labels:
@@ -174,7 +175,20 @@ def test_more_labels_and_classes_leave_the_other_weights_as_they_are() -> None:
         few.weights["readout.weight"], many.weights["readout.weight"][..., :4]
     )
     assert few.weights["label"].is_leaf
-    assert answers(many, batch_of(many)).shape == (2, 8, 9)
+    # Fewer labels in an ensemble with more: never an answer, and never learned.
+    start = {name: w.detach().clone() for name, w in together.weights.items()}
+    losses = [made.advance(20) for made in (few, many, together)]
+    np.testing.assert_allclose(losses[2], np.concatenate(losses[:2]), atol=1e-5)
+    for name, unused in (
+        ("label", [slice(2), slice(4, None)]),
+        ("readout.bias", [slice(2), slice(4, None)]),
+    ):
+        index = tuple(unused)
+        assert torch.equal(together.weights[name][index], start[name][index])
+    found = together.evaluate("train").activations.logits
+    assert found[:2].argmax(-1).max() < 4
+    assert found[2:].argmax(-1).max() >= 4
+    assert found.shape[-1] == 9
 
 
 def test_a_run_that_is_left_alone_goes_on_as_before() -> None:

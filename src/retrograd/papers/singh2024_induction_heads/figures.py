@@ -54,9 +54,9 @@ def fig2(products: Products) -> Figure:
             strength = run["induction_strength"].sel(head=head)
             axes.plot(t, strength, f"C{head % 10}", label=f"head {head}")
         axes.plot(t, run["loss"] / LN2, "k:", linewidth=1, label="loss / ln 2")
-        axes.set(xlabel=SEEN, title=f"seed {seed}", ylim=(-0.25, 1.2))
+        axes.set(xlabel=SEEN, title=f"seed {seed}", ylim=(-0.1, 1.5))
     panels[0].set_ylabel("induction strength")
-    panels[-1].legend(fontsize="x-small", ncols=2, loc="upper right")
+    panels[-1].legend(fontsize="x-small", ncols=3, loc="upper right")
     return figure
 
 

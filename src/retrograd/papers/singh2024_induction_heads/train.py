@@ -1,7 +1,7 @@
 """The simulations: networks with clamps, and the toy's gradient descent.
 
-Runs of one wiring and number of labels are one batched program; a run that is done leaves
-it, and the others go on.
+Runs of one wiring are one batched program; a run that is done leaves it, and the others go
+on.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +79,7 @@ def strongest_heads(inputs: Mapping[str, xr.Dataset]) -> list[tuple[int, int]]:
 def groups(
     params: Training, batch: Batch, left: Sequence[tuple[int, int]]
 ) -> Iterator[list[Member]]:
-    """Members that can be one program: of one wiring, with as many labels.
+    """Members that can be one program: of one wiring.
 
     Args:
         left: per seed the head of layer 1 that is left, unless a condition names it, and
@@ -88,7 +88,7 @@ def groups(
     found: dict[Any, list[Member]] = {}
     for each in map(condition, batch.conditions):
         wiring = clamping(each, params.H)
-        kind = (wiring.bypass_first_layer, wiring.copy_head is None, each.L or params.L)
+        kind = (wiring.bypass_first_layer, wiring.copy_head is None)
         for seed in range(params.seeds):
             head, previous = left[seed]
             own = each.head if each.circuit == "only" else head

@@ -39,6 +39,7 @@ from retrograd.transformer import (
 Array = NDArray[np.float64]
 BLOCK = 50  # steps whose sequences are drawn at once
 DRAWN_LABELS = 15  # of which a network takes its first ones
+NEVER = -1e9  # logit of labels that a member does not have: no answer, and no gradient
 
 
 class Member(NamedTuple):
@@ -46,6 +47,13 @@ class Member(NamedTuple):
 
     condition: Condition
     seed: int
+
+
+class Task(NamedTuple):
+    """Numbers of classes and of labels."""
+
+    K: int
+    L: int
 
 
 class Batch(NamedTuple):
@@ -84,21 +92,21 @@ class Networks:
     ) -> None:
         """
         Args:
-            members: with as many labels, and circuits of one wiring.
+            members: of circuits of one wiring.
         """
         self.params, self.members, self.step = params, list(members), 0
-        self.device, labels = device, members[0].condition.L or params.L
+        self.device = device
+        tasks = {self._task(m) for m in members}
+        labels = max(task.L for task in tasks)
         self.architecture = Architecture(params.D, labels, params.d, params.H)
         self.weights = self._initial_weights()
         self._adam = Adam(self.weights, params.lr)
         self._clamps = self._compiled(self.members)
-        numbers = {self._classes(m) for m in members}
-        table = data.class_vectors(params, max(numbers))
+        table = data.class_vectors(params, max(task.K for task in tasks))
         self._table = torch.from_numpy(table).to(device)
-        self._pairs, _ = data.label_pairs(params.seed, labels)
         self.evaluate_on(params.evaluate)
         self._rngs = {
-            (m.seed, self._classes(m)): stream(params.seed, m.seed, "sequences")
+            (m.seed, self._task(m)): stream(params.seed, m.seed, "sequences")
             for m in members
         }
         self._drawn: list[Batch] = []
@@ -109,14 +117,18 @@ class Networks:
         labels = self.architecture.labels
         most = replace(self.architecture, labels=max(labels, DRAWN_LABELS))
         weights = initial_weights(most, rngs, self.device)
-        for name in ("label", "readout.weight", "readout.bias"):
-            drawn = weights[name].detach()
-            kept = drawn[:, :labels] if name == "label" else drawn[..., :labels]
-            weights[name] = kept.clone().requires_grad_()
-        return weights
+        kept = {
+            "label": weights["label"].detach()[:, :labels].clone(),
+            "readout.weight": weights["readout.weight"].detach()[..., :labels].clone(),
+            "readout.bias": weights["readout.bias"].detach()[:, :labels].clone(),
+        }
+        for bias, member in zip(kept["readout.bias"], self.members, strict=True):
+            bias[self._task(member).L :] = NEVER
+        return weights | {name: w.requires_grad_() for name, w in kept.items()}
 
-    def _classes(self, member: Member) -> int:
-        return member.condition.K or self.params.K
+    def _task(self, member: Member) -> Task:
+        condition = member.condition
+        return Task(condition.K or self.params.K, condition.L or self.params.L)
 
     def _compiled(self, members: Sequence[Member]) -> Clamps | None:
         return self._compiled_as([clamping(m.condition, self.params.H) for m in members])
@@ -159,15 +171,15 @@ class Networks:
     def _draw(self) -> list[Batch]:
         """Sequences of the next steps, the next one last."""
         shape = (BLOCK, self.params.batch)
-        keys = [(m.seed, self._classes(m)) for m in self.members]
+        keys = [(m.seed, self._task(m)) for m in self.members]
         drawn = {
-            key: data.draw(
-                self._rngs[key],
+            (seed, task): data.draw(
+                self._rngs[seed, task],
                 shape,
-                data.trained_classes(self.params, key[1]),
-                self._pairs,
+                data.trained_classes(self.params, task.K),
+                data.label_pairs(self.params.seed, task.L)[0],
             )
-            for key in dict.fromkeys(keys)
+            for seed, task in dict.fromkeys(keys)
         }
         block = self._stacked([drawn[key] for key in keys], axis=1)
         return [Batch(*step) for step in zip(*block, strict=True)][::-1]
@@ -190,10 +202,9 @@ class Networks:
 
     def evaluate_on(self, size: int) -> None:
         """From now on, evaluate on sets of so many sequences."""
-        labels = self.architecture.labels
         self._sets = {
-            K: data.evaluation(self.params, K, labels, size)
-            for K in {self._classes(m) for m in self.members}
+            task: data.evaluation(self.params, task.K, task.L, size)
+            for task in {self._task(m) for m in self.members}
         }
 
     @torch.no_grad()
@@ -218,7 +229,7 @@ class Networks:
             clamps = self._compiled(members)
         if clampings is not None:
             clamps = self._compiled_as(clampings)
-        batch = self._stacked([self._sets[self._classes(m)][of] for m in members])
+        batch = self._stacked([self._sets[self._task(m)][of] for m in members])
         found = self._forward(weights, batch, clamps)
         right = found.logits.argmax(-1) == _target(batch)
         accuracy = _array(right.double().mean(1))
