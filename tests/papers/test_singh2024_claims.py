@@ -325,6 +325,7 @@ def test_c9_and_c10_can_hold(name: str) -> None:
         ("c9", "layer1", 2, 1.1),
         ("c9", "layer1", 1, 1.6),
         ("c9", "layer1+copy", 1, 0.9),
+        ("c9", "none", 1, 1.8),
         ("c9", "none", 2, 25),
         ("c10", "none", 3, 1.3),
         ("c10", "none", 4, 1.3),

@@ -199,12 +199,12 @@ def c9(products: Products) -> Statistics:
 
     in_between: whether 100 classes lie in between, where the number of classes matters.
     """
-    ratio = {name: _ratio(products, name) for name in ("none", "match", *_B_AND_BC)}
+    ratio = {name: _ratio(products, name) for name in _WORDS}
     statistics = {
         f"{_WORDS[name]}_K_200": of.sel(task="K=200") for name, of in ratio.items()
     }
     between = []
-    for name in _B_AND_BC:
+    for name in ("none", "layer1+copy", "layer1"):
         some, most = (ratio[name].sel(task=task) for task in ("K=100", "K=200"))
         between.append(float(((some >= 1) & (some <= most)).mean()))
     return statistics | {"in_between": min(between)}
@@ -228,7 +228,6 @@ def c10(products: Products) -> Statistics:
     }
 
 
-_B_AND_BC = ("layer1+copy", "layer1")
 _WORDS = {"none": "none", "match": "C", "layer1+copy": "B", "layer1": "B_and_C"}
 
 
