@@ -129,7 +129,7 @@ def paper(slug: str) -> dict[str, Any]:
 
 def project(folder: Path, papers: int) -> Path:
     """This project's graph with so many trivial papers instead of its own."""
-    for name in ("workflow", "src", "data"):
+    for name in ("workflow", "envs", "src", "data"):
         ignored = shutil.ignore_patterns("__pycache__", "papers", "results")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     (folder / "config" / "papers").mkdir(parents=True)

@@ -83,8 +83,17 @@ def over_time(
     )
     wait_for(lambda: slurm.jobs("RUNNING"))  # on n1, and is in nobody's way there
     yield run
-    run.terminate()
+    run.kill()
     run.wait()
+
+
+@pytest.fixture(autouse=True)
+def every_node_at_work(slurm: Cluster) -> Iterator[None]:
+    """Before the next test."""
+    yield
+    for node in NODES:
+        if "drain" in slurm.state(node):
+            slurm.tell("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
 @pytest.fixture(scope="session")
@@ -147,9 +156,6 @@ def test_a_waiting_run_survives_drained_nodes_and_mends_a_cancelled_job(
     made = (member.path / target).read_bytes()
     member.done("retrograd", "make", "product", PAPER, "smoke", "traj_instance")
     assert (member.path / target).read_bytes() == made
-    for node in NODES:
-        if "drain" in slurm.state(node):
-            slurm.tell("scontrol", "update", f"NodeName={node}", "State=RESUME")
 
 
 def test_gpu_jobs_ask_for_one_gpu_and_share_it_one_after_the_other(
@@ -159,7 +165,7 @@ def test_gpu_jobs_ask_for_one_gpu_and_share_it_one_after_the_other(
     slug, names = "lowe2023_insight", ("variants", "printed")
     targets = [f"results/{slug}/published/products/{name}.nc" for name in names]
     beside = f"results/{slug}/laptop/products/task.nc"
-    run = member.through_slurm(*targets, beside, "--resources", "gpu=2")
+    run = member.through_slurm(*targets, beside)
     assert run.returncode == 0, run.stdout + run.stderr
     asked = {job["Comment"].split("_")[-1]: job for job in jobs_of(slurm, member)}
     first, second = sorted((asked[name] for name in names), key=lambda j: j["StartTime"])
@@ -168,8 +174,11 @@ def test_gpu_jobs_ask_for_one_gpu_and_share_it_one_after_the_other(
         assert (job["Partition"], job["NodeList"]) == ("gpu", GPU_NODE)
         assert job["TRES"].startswith("cpu=1,mem=8000M,node=1,")
         assert job["NumTasks"] == "1"
-    ended, started = first["EndTime"], second["StartTime"]
-    assert datetime.fromisoformat(ended) <= datetime.fromisoformat(started)
+    asked_for, ended, started = (
+        datetime.fromisoformat(time)
+        for time in (second["SubmitTime"], first["EndTime"], second["StartTime"])
+    )
+    assert asked_for < ended <= started
     for path in targets:
         assert products.read(member.path / path).attrs["device"] == "cpu"
     assert asked["task"]["Partition"] == "cpu"
